@@ -1,0 +1,64 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+func TestParse(t *testing.T) {
+	env := func(name string) (string, bool) {
+		v, ok := map[string]string{"CUSTODY_PROJECT": "from-env", "POD_NAME": "vault-2", "LOG_LEVEL": "debug", "THRESHOLD": ""}[name]
+		return v, ok
+	}
+	c, err := parse([]string{"-custody-project=from-flag"}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.custodyProject != "from-flag" || c.pod != "vault-2" || c.logLevel != slog.LevelDebug || c.threshold != 3 {
+		t.Errorf("%+v; want the flag before the environment before the default", c)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	good := []string{"-custody-project=p", "-pod-name=vault-0"}
+	if _, err := parse(good, noEnv); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		extra []string
+		want  string
+	}{
+		"no project":            {[]string{"-custody-project="}, "-custody-project"},
+		"no prefix":             {[]string{"-custody-prefix="}, "-custody-prefix"},
+		"threshold over shares": {[]string{"-threshold=6"}, "threshold"},
+		"threshold of one":      {[]string{"-threshold=1"}, "threshold"},
+		"no pod name":           {[]string{"-pod-name="}, "-pod-name"},
+		"a deployment's pod":    {[]string{"-pod-name=vault-7f9c-xk2lp"}, "-pod-name"},
+		"period too short":      {[]string{"-provisioner-period=5s"}, "period"},
+		"unknown flag":          {[]string{"-custody"}, "custody"},
+		"stray argument":        {[]string{"start"}, "start"},
+		"bad level":             {[]string{"-log-level=loud"}, "loud"},
+	} {
+		if _, err := parse(append(good, tt.extra...), noEnv); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v; want one that says %q", name, err, tt.want)
+		}
+	}
+	if _, err := parse(good, func(n string) (string, bool) { return "many", n == "SHARES" }); err == nil || !strings.Contains(err.Error(), "SHARES") {
+		t.Errorf("bad environment: error %v; want one that names the variable", err)
+	}
+}
+
+func TestPeersLeaveThisPodOut(t *testing.T) {
+	c := config{pod: "vault-1", peers: "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,https://vault-2.vault-internal:8200,", vaultCA: "ca.crt"}
+	peers, err := c.peerClients()
+	if err != nil || len(peers) != 2 || peers["vault-0"] == nil || peers["vault-2"] == nil {
+		t.Errorf("peers %v, error %v", peers, err)
+	}
+	c.peers = "http://vault-0:8200"
+	if _, err := c.peerClients(); err == nil || !strings.Contains(err.Error(), "-peers") {
+		t.Errorf("error %v; want one that names the flag", err)
+	}
+}

@@ -1,0 +1,159 @@
+// Package keys is the layout of a Vault's keys in custody, and the rules by
+// which they get there: nothing counts as stored before it was read back, a
+// write that is repeated adds nothing, and the claim to initialise is won by
+// custody's atomic create.
+package keys
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vaultproof/vaultproof/bootstrap/failpoint"
+	"github.com/vaultproof/vaultproof/bootstrap/vault"
+	"github.com/vaultproof/vaultproof/pkg/custody"
+	"golang.org/x/sync/errgroup"
+)
+
+// CallTimeout bounds one call to custody, the client's own retries included.
+const CallTimeout = 5 * time.Second
+
+// Store is the part of custody that the sidecar uses.
+type Store interface {
+	Create(ctx context.Context, id string) error
+	Add(ctx context.Context, id string, payload []byte) (version string, err error)
+	Read(ctx context.Context, id string) (custody.Secret, error)
+	Versions(ctx context.Context, id string) ([]custody.Version, error)
+}
+
+// Ring is one Vault's keys in custody.
+type Ring struct {
+	Store  Store
+	Prefix string // of every secret's name, e.g. "vault"
+	Shares int    // how many shares sys/init makes
+}
+
+// Share names the secret of the i-th share, from 0.
+func (r *Ring) Share(i int) string { return fmt.Sprintf("%s-unseal-share-%d", r.Prefix, i) }
+
+// Root names the secret of the root token.
+func (r *Ring) Root() string { return r.Prefix + "-root-token" }
+
+// Provisioner names the secret of the provisioner token.
+func (r *Ring) Provisioner() string { return r.Prefix + "-provisioner-token" }
+
+// Get reads the newest enabled version of a secret.
+func (r *Ring) Get(ctx context.Context, id string) ([]byte, error) {
+	s, err := r.read(ctx, id)
+	return s.Payload, err
+}
+
+func (r *Ring) read(ctx context.Context, id string) (custody.Secret, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	s, err := r.Store.Read(ctx, id)
+	if err != nil {
+		return custody.Secret{}, &Failure{ID: id, Err: err}
+	}
+	return s, nil
+}
+
+// Put stores payload and reads it back. If the newest version holds it
+// already, nothing is written, so Put may be repeated after any failure.
+func (r *Ring) Put(ctx context.Context, id string, payload []byte) error {
+	if err := r.create(ctx, id); err != nil && !errors.Is(err, custody.ErrExists) {
+		return err
+	}
+	if s, err := r.read(ctx, id); err == nil && bytes.Equal(s.Payload, payload) {
+		clear(s.Payload)
+		return nil
+	}
+	failpoint.Hit("before-add-" + id)
+	version, err := r.add(ctx, id, payload)
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("after-add-" + id)
+	s, err := r.read(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer clear(s.Payload)
+	if !bytes.Equal(s.Payload, payload) {
+		return &Failure{ID: id, Err: fmt.Errorf("version %s was written, but version %s with other content was read back: %w",
+			version, s.Version, custody.ErrCorrupt)}
+	}
+	return nil
+}
+
+func (r *Ring) create(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	if err := r.Store.Create(ctx, id); err != nil {
+		return &Failure{ID: id, Err: err}
+	}
+	return nil
+}
+
+func (r *Ring) add(ctx context.Context, id string, payload []byte) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	version, err := r.Store.Add(ctx, id, payload)
+	if err != nil {
+		return "", &Failure{ID: id, Err: err}
+	}
+	return version, nil
+}
+
+// Keep stores all keys and reads each back, the shares first: with them the
+// Vault can be opened, and a lost root token can be made anew. All are tried
+// even if one fails, because each one stored is one less to lose.
+func (r *Ring) Keep(ctx context.Context, k *vault.Keys) error {
+	var errs []error
+	for i, share := range k.Shares {
+		errs = append(errs, r.Put(ctx, r.Share(i), share))
+	}
+	errs = append(errs, r.Put(ctx, r.Root(), k.Root))
+	return errors.Join(errs...)
+}
+
+// Inventory is which keys custody has ever held, whatever became of them.
+type Inventory struct {
+	Shares int  // shares with at least one version
+	Root   bool // the root token has at least one version
+}
+
+// Inventory counts the keys without reading them. A disabled or destroyed
+// version counts: it belongs to a Vault that was initialised.
+func (r *Ring) Inventory(ctx context.Context) (Inventory, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	has := make([]bool, r.Shares+1)
+	g, gctx := errgroup.WithContext(ctx)
+	for i := range has {
+		id := r.Root()
+		if i < r.Shares {
+			id = r.Share(i)
+		}
+		g.Go(func() error {
+			v, err := r.Store.Versions(gctx, id)
+			if err != nil && !errors.Is(err, custody.ErrNotFound) {
+				return &Failure{ID: id, Err: err}
+			}
+			has[i] = len(v) > 0
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Inventory{}, err
+	}
+	inv := Inventory{Root: has[r.Shares]}
+	for _, h := range has[:r.Shares] {
+		if h {
+			inv.Shares++
+		}
+	}
+	return inv, nil
+}

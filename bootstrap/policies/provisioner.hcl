@@ -1,0 +1,75 @@
+# provisioner: sets tenants up with Terraform, and lets the test suites make
+# what they need, all by name: tenant-* and vaultproof-*. It reads no tenant's
+# data, cannot touch what bears another name, and cannot seal or step down.
+# Whoever writes policies and roles can hand out what those policies grant, so
+# its token is kept in custody and is as precious as the root token.
+
+# Its own token: look at it, keep it alive. Terraform's provider makes itself a
+# short-lived child.
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
+path "auth/token/create" {
+  capabilities = ["create", "update"]
+}
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
+
+# What is there.
+path "sys/mounts" {
+  capabilities = ["read"]
+}
+path "sys/auth" {
+  capabilities = ["read"]
+}
+
+# Who votes in raft: what tells whether the stack is whole.
+path "sys/storage/raft/configuration" {
+  capabilities = ["read"]
+}
+
+# Tenants: policies, secrets engines (their mounts and tuning, not their
+# content), ways to log in, and groups.
+path "sys/policies/acl/tenant-*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "sys/mounts/tenant-*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "sys/auth/tenant-*" {
+  capabilities = ["create", "read", "update", "delete", "sudo"]
+}
+path "auth/tenant-*" {
+  capabilities = ["create", "read", "update", "delete", "list"]
+}
+path "identity/group" {
+  capabilities = ["create", "update"]
+}
+path "identity/group/*" {
+  capabilities = ["create", "read", "update", "delete", "list"]
+}
+path "identity/group-alias" {
+  capabilities = ["create", "update"]
+}
+path "identity/group-alias/*" {
+  capabilities = ["create", "read", "update", "delete", "list"]
+}
+
+# The suites: an engine to probe, a policy for it, and tokens of that policy
+# through a token role.
+path "sys/policies/acl/vaultproof-*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "sys/mounts/vaultproof-*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "auth/token/roles/vaultproof-*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "auth/token/create/vaultproof-*" {
+  capabilities = ["create", "update"]
+}

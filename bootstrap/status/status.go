@@ -1,0 +1,98 @@
+// Package status tells the kubelet and people how the sidecar is doing, over
+// HTTPS with the pod's own certificate: /healthz, /readyz and /status.
+package status
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// stuckAfter is how long a turn of the machine may take before the sidecar no
+// longer counts as alive. It exceeds the longest step, sys/init.
+const stuckAfter = 3 * time.Minute
+
+// Status is what /status shows. It never holds a secret.
+type Status struct {
+	State       string    `json:"state"`
+	Why         string    `json:"why"`
+	Since       time.Time `json:"since"`     // of the state
+	NextRetry   time.Time `json:"nextRetry"` // when Vault is looked at next
+	Pod         string    `json:"pod"`
+	Role        string    `json:"role,omitempty"` // active, standby
+	Answers     bool      `json:"answers"`        // Vault answers
+	Sealed      bool      `json:"sealed"`
+	Initialised bool      `json:"initialised"`
+	Provisioned bool      `json:"provisioned"` // checked by this sidecar; only beside the active pod
+	Ready       bool      `json:"ready"`
+	// LastUnsealSeconds from Vault's first sealed answer to unsealed.
+	LastUnsealSeconds float64 `json:"lastUnsealSeconds,omitempty"`
+}
+
+// Board holds the current status.
+type Board struct {
+	mu      sync.Mutex
+	status  Status
+	turned  time.Time
+	holding bool
+	now     func() time.Time
+}
+
+// NewBoard makes a board for a sidecar that has just started.
+func NewBoard(pod string) *Board {
+	b := &Board{now: time.Now}
+	b.turned = b.now()
+	b.status = Status{Pod: pod, State: "starting", Why: "the sidecar has just started", Since: b.turned.UTC()}
+	return b
+}
+
+// Set shows s, whose Since is kept from before while the state is the same.
+// holding says that keys exist only in memory, when nobody may call the
+// sidecar dead.
+func (b *Board) Set(s Status, holding bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turned, b.holding = b.now(), holding
+	s.Since = b.turned.UTC()
+	if s.State == b.status.State {
+		s.Since = b.status.Since
+	}
+	b.status = s
+}
+
+// Handler serves the three paths.
+func (b *Board) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		alive := b.holding || b.now().Sub(b.turned) < stuckAfter
+		b.mu.Unlock()
+		answer(w, alive, map[string]any{"alive": alive})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		s := b.get()
+		answer(w, s.Ready, map[string]any{"ready": s.Ready, "state": s.State, "why": s.Why})
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, true, b.get()) })
+	return mux
+}
+
+func (b *Board) get() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status
+}
+
+func answer(w http.ResponseWriter, ok bool, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		http.Error(w, "encoding the answer: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = w.Write(append(raw, '\n')) // the caller may be gone
+}
