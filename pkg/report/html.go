@@ -1,0 +1,235 @@
+package report
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vaultproof/vaultproof/pkg/timeline"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// page is what the template shows. All words are made here, so that the
+// template only places them.
+type page struct {
+	Report   *Report
+	Title    string
+	Lead     string
+	Why      []string // what stands in the way of a certificate
+	Notes    []string // worth knowing, but not in the way
+	Tally    tally
+	Tiles    []tile
+	Facts    []fact
+	Nodes    string
+	Images   []fact
+	Areas    []areaView
+	Faults   []faultView
+	Chart    *chart
+	Started  string
+	Duration string
+	Style    template.CSS
+	Scripts  []template.JS
+}
+
+type tile struct{ Name, Value, Note, Tone string }
+
+type fact struct{ Name, Value string }
+
+type areaView struct {
+	Name   string
+	Tally  tally
+	Checks []checkView
+}
+
+type checkView struct {
+	Check
+	Mark         string // the status as a sign, so that colour is not all
+	Took         string
+	Measurements []fact
+}
+
+// writeHTML renders the page. It refers to nothing outside itself.
+func writeHTML(b *bytes.Buffer, r *Report, events []timeline.Event) error {
+	parsed, err := template.New("page.gohtml").Funcs(template.FuncMap{
+		"count": count,
+		// The page has six colours for pods; more pods share them.
+		"colour": func(pod int) int { return pod % 6 },
+	}).ParseFS(pageFiles, "page/page.gohtml")
+	if err != nil {
+		return fmt.Errorf("parsing the page's template: %w", err)
+	}
+	p := pageOf(r, events)
+	style, err := pageFiles.ReadFile("page/page.css")
+	if err != nil {
+		return err
+	}
+	p.Style = template.CSS(style)
+	for _, name := range []string{"page/page.js", "page/axis.js", "page/draw.js", "page/input.js"} {
+		script, err := pageFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		p.Scripts = append(p.Scripts, template.JS(script))
+	}
+	return parsed.Execute(b, p)
+}
+
+func pageOf(r *Report, events []timeline.Event) page {
+	p := page{
+		Report: r, Title: r.Verdict.title(), Tally: tallyOf(r.Checks),
+		Chart:    chartOf(r, events),
+		Facts:    factsOf(r),
+		Nodes:    nodesOf(r.Target.Nodes),
+		Faults:   faultViews(r.Faults),
+		Started:  r.Started.UTC().Format("2 January 2006, 15:04 UTC"),
+		Duration: span(float64(r.Ended.Sub(r.Started).Milliseconds())),
+	}
+	p.Why = r.Reasons
+	if r.Verdict == Certified {
+		p.Why, p.Notes = nil, r.Reasons
+	}
+	p.Lead = leadOf(r, p.Tally)
+	p.Tiles = tilesOf(r, p.Tally, p.Chart)
+	for _, name := range slices.Sorted(maps.Keys(r.Target.Images)) {
+		p.Images = append(p.Images, fact{name, r.Target.Images[name]})
+	}
+	for _, g := range byArea(r.Checks) {
+		a := areaView{Name: areaTitle(g.Area), Tally: tallyOf(g.Checks)}
+		for _, c := range g.Checks {
+			a.Checks = append(a.Checks, checkViewOf(c))
+		}
+		p.Areas = append(p.Areas, a)
+	}
+	return p
+}
+
+// leadOf is the one sentence under the verdict.
+func leadOf(r *Report, t tally) string {
+	switch r.Verdict {
+	case Certified:
+		s := fmt.Sprintf("%d of %s passed", t.Passed, count(t.All, "check"))
+		if t.Passed == t.All {
+			s = "Every check passed"
+		}
+		if n := len(r.Faults); n > 0 {
+			s += fmt.Sprintf(", %s proved to have hit, and no acknowledged write was lost", count(n, "fault"))
+		}
+		return s + "."
+	case NotCertified:
+		return "Vault broke a promise that it must keep."
+	case Infrastructure:
+		return "The cluster or the tooling failed; this says nothing about Vault."
+	default:
+		return "Nothing broke, but not enough was proved to certify."
+	}
+}
+
+func tilesOf(r *Report, t tally, c *chart) []tile {
+	tiles := []tile{{Name: "Checks passed", Value: fmt.Sprintf("%d of %d", t.Passed, t.All), Note: t.String()}}
+	switch {
+	case t.All == 0:
+		tiles[0].Value, tiles[0].Tone = "none", "bad"
+	case t.Failed > 0:
+		tiles[0].Tone = "bad"
+	case t.Passed == t.All:
+		tiles[0].Tone = "good"
+	}
+	if len(r.Faults) > 0 {
+		lost, unwitnessed := 0, 0
+		worst := r.Faults[0]
+		for _, f := range r.Faults {
+			lost += f.AckedWritesLost
+			if f.Witness == "" {
+				unwitnessed++
+			}
+			if f.OutageMS > worst.OutageMS {
+				worst = f
+			}
+		}
+		note, tone := worst.ID+", no budget", ""
+		if worst.BudgetMS > 0 {
+			note, tone = fmt.Sprintf("%s, budget %s", worst.ID, span(worst.BudgetMS)), "good"
+			if worst.OutageMS > worst.BudgetMS {
+				tone = "bad"
+			}
+		}
+		tiles = append(tiles, tile{"Longest outage", span(worst.OutageMS), note, tone})
+		tiles = append(tiles, tile{"Acknowledged writes lost", fmt.Sprint(lost), "over " + count(len(r.Faults), "fault"), toneOf(lost == 0)})
+		tiles = append(tiles, tile{"Faults proved to hit", fmt.Sprintf("%d of %d", len(r.Faults)-unwitnessed, len(r.Faults)),
+			"by an independent witness", toneOf(unwitnessed == 0)})
+	}
+	if c != nil && c.Ops != nil {
+		tiles = append(tiles, tile{"Operations answered", percent(c.Ops.Total-c.Ops.Failed, c.Ops.Total),
+			fmt.Sprintf("%s failed of %s, faults included", group(c.Ops.Failed), group(c.Ops.Total)), ""})
+	}
+	return tiles
+}
+
+func toneOf(good bool) string {
+	if good {
+		return "good"
+	}
+	return "bad"
+}
+
+func factsOf(r *Report) []fact {
+	var facts []fact
+	add := func(name, value string) {
+		if value != "" {
+			facts = append(facts, fact{name, value})
+		}
+	}
+	add("Cluster", r.Target.Cluster)
+	add("Vault", r.Target.VaultVersion)
+	add("Kubernetes", r.Target.KubernetesVersion)
+	add("Namespace", r.Target.Namespace)
+	add("Profile", r.Profile)
+	add("Seed", fmt.Sprint(r.Seed))
+	add("Run", r.RunID)
+	add("Time", r.Started.UTC().Format(time.TimeOnly)+" – "+r.Ended.UTC().Format(time.TimeOnly)+" UTC")
+	return facts
+}
+
+// nodesOf lists the nodes, one a line.
+func nodesOf(nodes []Node) string {
+	var lines []string
+	for _, n := range nodes {
+		about := n.Role
+		if n.Zone != "" {
+			about += ", " + n.Zone
+		}
+		lines = append(lines, fmt.Sprintf("%s (%s)", n.Name, about))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// areaTitle is an area's name as a heading.
+func areaTitle(area string) string {
+	if area == "tls" || area == "" {
+		return strings.ToUpper(area)
+	}
+	return strings.ToUpper(area[:1]) + area[1:]
+}
+
+func checkViewOf(c Check) checkView {
+	v := checkView{Check: c, Mark: marks[c.Status]}
+	if v.Mark == "" {
+		v.Check.Status, v.Mark = Inconclusive, marks[Inconclusive]
+	}
+	if c.Seconds > 0 {
+		v.Took = span(c.Seconds * 1000)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Measurements)) {
+		v.Measurements = append(v.Measurements, measured(name, c.Measurements[name]))
+	}
+	return v
+}
+
+var marks = map[Status]string{Passed: "✓", Failed: "✕", Skipped: "–", Inconclusive: "?"}
