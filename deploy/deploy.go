@@ -1,0 +1,11 @@
+// Package deploy embeds the manifests that are put into a cluster, so that the
+// library carries them wherever it is imported.
+package deploy
+
+import "embed"
+
+// FS holds the kustomize trees: vault/base is the hardened stack, vault/overlays/<name>
+// what a platform changes about it.
+//
+//go:embed all:vault
+var FS embed.FS
