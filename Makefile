@@ -1,0 +1,91 @@
+# Two commands matter: `make certify` and `make test`. `make help` lists all.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CLUSTER   ?= vaultproof
+PROFILE   ?= certify
+IMAGES    ?= auto
+ARTIFACTS ?= artifacts
+SEED      ?= 0
+TRIALS    ?= 1
+ARGS      ?=
+
+BIN  := bin
+TOOL := $(BIN)/vaultproof
+RUN  := $(TOOL) -cluster $(CLUSTER) -images $(IMAGES) -artifacts $(ARTIFACTS)
+
+.PHONY: certify
+certify: up suites ## Cluster, stack, suites, report: prints the verdict and the path of the page
+	$(BIN)/suites.test -test.timeout 0 -kubeconfig "$$($(RUN) kubeconfig)" -cluster-name $(CLUSTER) \
+	  -profile $(PROFILE) -artifacts "$(abspath $(ARTIFACTS))" -seed $(SEED) -trials $(TRIALS) $(ARGS)
+
+.PHONY: test
+test: lint vulnerabilities unit smoke ## Lint, vulnerability check, race unit tests, end-to-end smoke on kind
+
+.PHONY: up
+up: tool ## Images, cluster, Secret Manager, Chaos Mesh and the hardened stack
+	$(RUN) up
+
+.PHONY: images
+images: tool ## Build or pull every image (IMAGES=pull|build|auto)
+	$(RUN) images
+
+.PHONY: cluster
+cluster: tool ## The multi-zone kind cluster; leaves one that is up alone
+	$(RUN) cluster
+
+.PHONY: cluster-down
+cluster-down: tool ## Delete the kind cluster
+	$(RUN) cluster-down
+
+.PHONY: recover
+recover: tool ## Undo what a run that died left behind: chaos objects, cordons, probes
+	$(RUN) recover
+
+.PHONY: clean
+clean: tool ## recover, then delete cluster, containers and artifacts; keeps the image cache
+	$(RUN) clean
+
+.PHONY: unit
+unit: go ## Unit tests under the race detector
+	go test -race ./...
+
+.PHONY: smoke
+smoke: up ## End-to-end proof of the fixtures on the kind cluster
+	go test -count=1 -timeout 20m -tags e2e ./fixtures/... -args -kubeconfig "$$($(RUN) kubeconfig)"
+
+.PHONY: lint
+lint: go ## gofmt, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [[ -n "$$unformatted" ]]; then echo "gofmt: run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go vet -tags e2e ./fixtures/...
+	go tool staticcheck ./...
+
+.PHONY: vulnerabilities
+vulnerabilities: go ## Known vulnerabilities in what we call
+	@# govulncheck needs its database: where that cannot be reached the check has
+	@# not been made, and says so. Any other failure is a failure.
+	@if out=$$(go tool govulncheck ./... 2>&1); then echo "$$out"; \
+	elif grep -qE 'dial tcp|no such host|i/o timeout|proxyconnect' <<<"$$out"; then \
+	  echo "vulnerability check: NOT MADE, its database cannot be reached from this machine" >&2; \
+	else echo "$$out" >&2; exit 1; fi
+
+.PHONY: suites
+suites: go
+	@mkdir -p $(BIN)
+	go test -c -o $(BIN)/suites.test ./suites
+
+.PHONY: tool
+tool: go
+	@mkdir -p $(BIN)
+	go build -o $(TOOL) ./fixtures/cmd/vaultproof
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "Go is missing: install Go 1.26 or newer from https://go.dev/doc/install" >&2; exit 1; }
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'

@@ -1,0 +1,158 @@
+package conformance
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Options are what a run can be told. DefaultOptions fills in all of them.
+type Options struct {
+	// Kubeconfig is the path of the kubeconfig; empty means $KUBECONFIG.
+	Kubeconfig string
+	// Context in the kubeconfig; empty means its current one.
+	Context string
+	// Namespace of the Vault; empty means: find the only one.
+	Namespace string
+	// ClusterName is what the report calls the cluster.
+	ClusterName string
+	// Profile says which checks the verdict demands.
+	Profile string
+	// RunChecks narrows what runs down to ids that match one of the globs. It
+	// does not narrow what the verdict demands.
+	RunChecks []string
+	// Seed decides order, targets and timing. Zero means: take one from the
+	// clock, and print it.
+	Seed int64
+	// Artifacts is the directory that gets one subdirectory per run.
+	Artifacts string
+	// Trials is how often each fault is injected.
+	Trials int
+	// CustodyEndpoint overrides the address of custody (host:port).
+	CustodyEndpoint string
+	// Budgets is a file of outage budgets.
+	Budgets string
+	// List prints the checks instead of running them.
+	List bool
+	// Out gets the summary and the list. It never gets a secret.
+	Out io.Writer
+}
+
+// DefaultOptions are those of a run without any flag.
+func DefaultOptions() Options {
+	return Options{Profile: "certify", Artifacts: "artifacts", Trials: 1, Out: os.Stdout}
+}
+
+// ErrNotAsked means that the process was given none of our flags, so it was
+// most likely started to run unit tests.
+var ErrNotAsked = errors.New("no cluster was given: run with -args -kubeconfig FILE -profile PROFILE")
+
+var flagNames = []string{
+	"kubeconfig", "context", "namespace", "cluster-name", "profile", "run-checks", "seed",
+	"artifacts", "trials", "custody-endpoint", "budgets", "list",
+}
+
+// The flags are registered at start-up, so that every test binary that imports
+// a spec accepts them: "go test ./suites/... -args -profile smoke" passes them
+// to all.
+func init() { registerFlags(flag.CommandLine, DefaultOptions()) }
+
+func registerFlags(set *flag.FlagSet, d Options) {
+	text := func(name, value, usage string) {
+		// Another library in the same program may own the name already
+		// (controller-runtime registers -kubeconfig); its value then serves.
+		if set.Lookup(name) == nil {
+			set.String(name, value, usage)
+		}
+	}
+	text("kubeconfig", d.Kubeconfig, "kubeconfig of the cluster with the Vault to test; default $KUBECONFIG")
+	text("context", d.Context, "context in the kubeconfig; default its current one")
+	text("namespace", d.Namespace, "namespace of the Vault; default: find the only one")
+	text("cluster-name", d.ClusterName, "name of the cluster in the report; default the server's address")
+	text("profile", d.Profile, "what the verdict demands: smoke, certify or resilience")
+	text("run-checks", "", "run only the checks whose ids match these comma-separated globs, e.g. ACT-*,RES-01")
+	text("seed", "0", "seed of order, targets and timing; 0 takes one from the clock")
+	text("artifacts", d.Artifacts, "directory for the run's results")
+	text("trials", strconv.Itoa(d.Trials), "how often each fault is injected")
+	text("custody-endpoint", d.CustodyEndpoint, "host:port of custody as this machine reaches it; default as in ConfigMap vault-custody")
+	text("budgets", d.Budgets, "YAML file of outage budgets, ID: duration")
+	if set.Lookup("list") == nil {
+		set.Bool("list", false, "list the checks and exit")
+	}
+}
+
+// OptionsFromFlags reads the options from the command line. It returns
+// ErrNotAsked if none of them was given: chaos must never start because a
+// KUBECONFIG happened to be set while unit tests ran.
+func OptionsFromFlags() (Options, error) { return optionsFrom(flag.CommandLine) }
+
+func optionsFrom(set *flag.FlagSet) (Options, error) {
+	o := DefaultOptions()
+	asked := false
+	set.Visit(func(f *flag.Flag) {
+		for _, name := range flagNames {
+			asked = asked || f.Name == name
+		}
+	})
+	if !asked {
+		return o, ErrNotAsked
+	}
+	text := func(name string) string { return set.Lookup(name).Value.String() }
+	o.Kubeconfig, o.Context, o.Namespace = text("kubeconfig"), text("context"), text("namespace")
+	o.ClusterName, o.Profile, o.Artifacts = text("cluster-name"), text("profile"), text("artifacts")
+	o.CustodyEndpoint, o.Budgets = text("custody-endpoint"), text("budgets")
+	o.List = text("list") == "true"
+	for glob := range strings.SplitSeq(text("run-checks"), ",") {
+		if glob = strings.TrimSpace(glob); glob != "" {
+			o.RunChecks = append(o.RunChecks, glob)
+		}
+	}
+	var err error
+	if o.Seed, err = strconv.ParseInt(text("seed"), 10, 64); err != nil || o.Seed < 0 {
+		return o, fmt.Errorf("-seed %s is no whole number from 0 on", text("seed"))
+	}
+	if o.Trials, err = strconv.Atoi(text("trials")); err != nil || o.Trials < 1 {
+		return o, fmt.Errorf("-trials %s is no whole number from 1 on", text("trials"))
+	}
+	return o, nil
+}
+
+// restConfig loads the kubeconfig that the options name.
+func (o Options) restConfig() (*rest.Config, error) {
+	path := o.Kubeconfig
+	if path == "" {
+		path = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+	}
+	if path == "" {
+		return nil, errors.New("no kubeconfig was given: pass -kubeconfig FILE or set $KUBECONFIG")
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: strings.Split(path, string(os.PathListSeparator)), WarnIfAllMissing: false}
+	if o.Kubeconfig != "" {
+		rules = &clientcmd.ClientConfigLoadingRules{ExplicitPath: path}
+	}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: o.Context}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("the kubeconfig %s cannot be used (%w): check the path given with -kubeconfig and the -context", path, err)
+	}
+	// The default of 5 requests a second would stretch every observation.
+	config.QPS, config.Burst = 50, 100
+	config.UserAgent = "vaultproof"
+	return config, nil
+}
+
+// seed returns the seed of the run, taken from the clock if none was given.
+func (o Options) seed(now time.Time) int64 {
+	if o.Seed != 0 {
+		return o.Seed
+	}
+	return now.UnixNano()%1_000_000 + 1
+}

@@ -1,0 +1,124 @@
+package fault
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+)
+
+// saveScript prints the counters of the packet filter in the network namespace
+// of the container whose id is $1. The first process whose cgroup names the
+// container leads there. Both kinds of iptables are read: which one a kernel's
+// tools select differs between images.
+const saveScript = `
+for file in $(grep -l "$1" /proc/[0-9]*/cgroup 2>/dev/null); do
+  pid=${file#/proc/}; pid=${pid%/cgroup}
+  for save in iptables-save iptables-legacy-save iptables-nft-save; do
+    command -v "$save" >/dev/null && nsenter -t "$pid" -n "$save" -c -t filter 2>/dev/null
+  done
+  exit 0
+done
+echo "no process of the container is on this node" >&2
+exit 3`
+
+// iptables reads the packet filter of a pod through the daemon of its node.
+func (e *Env) iptables(ctx context.Context, daemon *corev1.Pod, containerID string) (string, error) {
+	_, id, _ := strings.Cut(containerID, "://")
+	if id == "" {
+		return "", fmt.Errorf("the container has no id yet (%q)", containerID)
+	}
+	request := e.Client.CoreV1().RESTClient().Post().
+		Resource("pods").Namespace(daemon.Namespace).Name(daemon.Name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{
+			Container: daemon.Spec.Containers[0].Name,
+			Command:   []string{"sh", "-c", saveScript, "sh", id},
+			Stdout:    true, Stderr: true,
+		}, scheme.ParameterCodec)
+	executor, err := remotecommand.NewSPDYExecutor(e.Config, "POST", request.URL())
+	if err != nil {
+		return "", fmt.Errorf("preparing to read packet counters on node %s: %w", daemon.Spec.NodeName, err)
+	}
+	var out, complaints bytes.Buffer
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints}); err != nil {
+		return "", fmt.Errorf("reading packet counters through pod %s/%s: %w (%s)", daemon.Namespace, daemon.Name, err, strings.TrimSpace(complaints.String()))
+	}
+	return out.String(), nil
+}
+
+// hookedDrops parses the output of iptables-save -c and returns how many
+// packets each DROP rule has dropped, for the rules in chains that CHAOS-INPUT
+// or CHAOS-OUTPUT jump to while the built-in chains jump to those.
+func hookedDrops(saved string) map[string]uint64 {
+	type rule struct {
+		chain, jump string
+		packets     uint64
+		text        string
+	}
+	var rules []rule
+	jumps := map[string]map[string]bool{}
+	for line := range strings.Lines(saved) {
+		packets, rest, ok := counters(line)
+		if !ok {
+			continue
+		}
+		words := strings.Fields(rest)
+		if len(words) < 2 || words[0] != "-A" {
+			continue
+		}
+		r := rule{chain: words[1], packets: packets, text: strings.Join(words[1:], " ")}
+		if i := slices.Index(words, "-j"); i >= 0 && i+1 < len(words) {
+			r.jump = words[i+1]
+		}
+		if jumps[r.chain] == nil {
+			jumps[r.chain] = map[string]bool{}
+		}
+		jumps[r.chain][r.jump] = true
+		rules = append(rules, r)
+	}
+	hooked := map[string]bool{}
+	for _, direction := range []string{"INPUT", "OUTPUT"} {
+		if jumps[direction]["CHAOS-"+direction] {
+			for chain := range jumps["CHAOS-"+direction] {
+				hooked[chain] = true
+			}
+		}
+	}
+	drops := map[string]uint64{}
+	for _, r := range rules {
+		if hooked[r.chain] && r.jump == "DROP" {
+			drops[r.text] += r.packets
+		}
+	}
+	return drops
+}
+
+// counters splits "[packets:bytes] rule".
+func counters(line string) (packets uint64, rule string, ok bool) {
+	inside, rule, ok := strings.Cut(strings.TrimPrefix(line, "["), "] ")
+	if !ok || !strings.HasPrefix(line, "[") {
+		return 0, "", false
+	}
+	number, _, _ := strings.Cut(inside, ":")
+	packets, err := strconv.ParseUint(number, 10, 64)
+	return packets, rule, err == nil
+}
+
+// risingDrops names the rules that dropped more packets than at the first
+// reading. A rule that was not there at first counts from zero.
+func risingDrops(first, now map[string]uint64) (evidence string, rising bool) {
+	var words []string
+	for text, packets := range now {
+		if packets > first[text] {
+			words = append(words, fmt.Sprintf("rule %q went from %d to %d dropped packets", text, first[text], packets))
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, "; "), len(words) > 0
+}

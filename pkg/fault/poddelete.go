@@ -1,0 +1,85 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// PodDelete deletes a pod with its own grace period, as an eviction or a
+// rolling update does.
+type PodDelete struct {
+	Env *Env
+	Pod string
+}
+
+// Kind is pod-delete.
+func (f *PodDelete) Kind() string { return "pod-delete" }
+
+// Target is the pod's name.
+func (f *PodDelete) Target() string { return f.Pod }
+
+// Inject deletes the pod that bears the name now, and no successor of it.
+func (f *PodDelete) Inject(ctx context.Context) (Injected, error) {
+	pods := f.Env.Client.CoreV1().Pods(f.Env.Namespace)
+	pod, err := pods.Get(ctx, f.Pod, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading pod %s/%s before deleting it: %w", f.Env.Namespace, f.Pod, err)
+	}
+	if err := pods.Delete(ctx, f.Pod, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}); err != nil {
+		return nil, fmt.Errorf("deleting pod %s/%s: %w", f.Env.Namespace, f.Pod, err)
+	}
+	return &podDeleted{fault: f, uid: pod.UID}, nil
+}
+
+type podDeleted struct {
+	fault *PodDelete
+	uid   types.UID
+}
+
+// Witness waits until the pod's UID is gone from the API server, replaced by
+// another or by nothing yet.
+func (d *podDeleted) Witness(ctx context.Context) (Witness, error) {
+	var seen string
+	var witness Witness
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		pod, err := d.fault.Env.Client.CoreV1().Pods(d.fault.Env.Namespace).Get(ctx, d.fault.Pod, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			seen = err.Error()
+			return false, nil // the API server may stumble in a fault; the deadline decides
+		}
+		current := types.UID("")
+		if err == nil {
+			current = pod.UID
+		}
+		evidence, gone := replaced(d.fault.Pod, d.uid, current)
+		seen = evidence
+		witness = Witness{Evidence: evidence, At: time.Now()}
+		return gone, nil
+	})
+	if err != nil {
+		return Witness{}, fmt.Errorf("%w: %s", ErrNoWitness, seen)
+	}
+	return witness, nil
+}
+
+// replaced judges the pod's UID now, empty if there is no pod, against that of
+// the deleted one.
+func replaced(pod string, deleted, current types.UID) (evidence string, gone bool) {
+	switch current {
+	case deleted:
+		return fmt.Sprintf("pod %s still has UID %s", pod, deleted), false
+	case "":
+		return fmt.Sprintf("pod %s with UID %s is gone from the API server", pod, deleted), true
+	default:
+		return fmt.Sprintf("pod %s with UID %s is gone, its successor has UID %s", pod, deleted, current), true
+	}
+}
+
+// Recover has nothing to undo: the StatefulSet replaces the pod.
+func (d *podDeleted) Recover(context.Context) error { return nil }

@@ -1,0 +1,275 @@
+// Package sample asks every Vault pod, again and again, what it thinks it is:
+// active or standby, sealed or not. It speaks to the pods' IPs, past the
+// Service, and reports changes only.
+package sample
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
+)
+
+// What a pod can be.
+const (
+	Active      = "active"
+	Standby     = "standby"
+	Sealed      = "sealed"
+	Unsealed    = "unsealed"
+	Unreachable = "unreachable"
+)
+
+// Sampler samples a set of pods that may change while it runs.
+type Sampler struct {
+	cfg   wire.Config
+	clock wire.Ticker
+	emit  func(wire.Sample)
+	tls   *tls.Config
+
+	mu     sync.Mutex
+	ctx    context.Context // of Run, nil before
+	pods   wire.Pods
+	loops  map[string]loop
+	states map[string]map[string]state // pod, kind
+	wg     sync.WaitGroup
+}
+
+type loop struct {
+	ip   string
+	stop context.CancelFunc
+}
+
+type state struct{ value, detail string }
+
+// New prepares a sampler; emit may be called from many goroutines.
+func New(cfg wire.Config, clock wire.Ticker, emit func(wire.Sample)) (*Sampler, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(cfg.CAPEM) {
+		return nil, errors.New("reading the CA of Vault: it holds no PEM certificate")
+	}
+	return &Sampler{
+		cfg: cfg, clock: clock, emit: emit, pods: cfg.Pods,
+		tls:    &tls.Config{RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS12},
+		loops:  map[string]loop{},
+		states: map[string]map[string]state{},
+	}, nil
+}
+
+// Run samples until ctx is done.
+func (s *Sampler) Run(ctx context.Context) {
+	s.mu.Lock()
+	s.ctx = ctx
+	s.reconcile()
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.wg.Wait()
+}
+
+// SetPods replaces the set of pods. A pod that is no longer in it counts as
+// unreachable; one whose IP changed is asked at its new one.
+func (s *Sampler) SetPods(pods wire.Pods) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pods = pods
+	if s.ctx != nil && s.ctx.Err() == nil {
+		s.reconcile()
+	}
+}
+
+func (s *Sampler) reconcile() {
+	for name, l := range s.loops {
+		ip, wanted := s.pods[name]
+		if wanted && ip == l.ip {
+			continue
+		}
+		l.stop()
+		delete(s.loops, name)
+		if !wanted {
+			at := s.clock.Now()
+			s.set(at, name, wire.Leader, state{Unreachable, "the pod is gone"})
+			s.set(at, name, wire.Seal, state{Unreachable, "the pod is gone"})
+		}
+	}
+	for name, ip := range s.pods {
+		if _, running := s.loops[name]; running || ip == "" {
+			continue
+		}
+		ctx, stop := context.WithCancel(s.ctx)
+		s.loops[name] = loop{ip: ip, stop: stop}
+		s.wg.Go(func() { s.watch(ctx, name, ip) })
+	}
+}
+
+// set records a state and reports it if it is new. The caller holds s.mu.
+func (s *Sampler) set(at int64, pod, kind string, now state) {
+	if s.states[pod] == nil {
+		s.states[pod] = map[string]state{}
+	}
+	old, known := s.states[pod][kind]
+	// Why a pod does not answer may change by the sample; that it does not is
+	// one state.
+	if known && (old == now || (old.value == now.value && now.value == Unreachable)) {
+		return
+	}
+	s.states[pod][kind] = now
+	s.emit(wire.Sample{At: at, Pod: pod, Kind: kind, Value: now.value, Detail: now.detail})
+}
+
+// watch asks one pod at one IP, at most one question of a kind at a time.
+func (s *Sampler) watch(ctx context.Context, pod, ip string) {
+	dialer := &net.Dialer{Timeout: s.cfg.SampleTimeout, KeepAlive: -1}
+	transport := &http.Transport{
+		DialContext: dialer.DialContext, TLSClientConfig: s.tls.Clone(),
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+		MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	host := net.JoinHostPort(ip, strconv.Itoa(s.cfg.SamplePort))
+	ticker := time.NewTicker(s.cfg.SampleEvery)
+	defer ticker.Stop()
+	for {
+		var both sync.WaitGroup
+		for kind, path := range map[string]string{wire.Leader: "leader", wire.Seal: "seal-status"} {
+			both.Go(func() { s.ask(ctx, client, pod, kind, "https://"+host+"/v1/sys/"+path) })
+		}
+		both.Wait()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ask puts one question to a pod.
+func (s *Sampler) ask(ctx context.Context, client *http.Client, pod, kind, target string) {
+	asked := s.clock.Now()
+	got, err := s.answer(ctx, client, pod, kind, target)
+	at := s.clock.Now()
+	if err != nil {
+		// The silence began no later than this question.
+		got, at = state{Unreachable, short(err)}, asked
+		client.CloseIdleConnections()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A question that was cut off by Run's end or a change of IP says nothing.
+	if ctx.Err() == nil {
+		s.set(at, pod, kind, got)
+	}
+}
+
+// answer reads what sys/leader or sys/seal-status says.
+func (s *Sampler) answer(ctx context.Context, client *http.Client, pod, kind, target string) (state, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.SampleTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	if err != nil {
+		return state{}, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return state{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
+	if err != nil {
+		return state{}, err
+	}
+	// An IP may have gone to another pod since we heard of it.
+	if host := resp.Header.Get("X-Vault-Hostname"); host != "" && host != pod {
+		return state{}, fmt.Errorf("%s answered in its place", host)
+	}
+	if kind == wire.Seal {
+		return sealState(resp.StatusCode, body)
+	}
+	return s.leaderState(resp.StatusCode, body)
+}
+
+func sealState(status int, body []byte) (state, error) {
+	var got struct {
+		Sealed      *bool `json:"sealed"`
+		Initialized bool  `json:"initialized"`
+	}
+	if err := json.Unmarshal(body, &got); err != nil || got.Sealed == nil {
+		return state{}, fmt.Errorf("sys/seal-status answered HTTP %d", status)
+	}
+	switch {
+	case *got.Sealed && !got.Initialized:
+		return state{Sealed, "not initialised"}, nil
+	case *got.Sealed:
+		return state{value: Sealed}, nil
+	default:
+		return state{value: Unsealed}, nil
+	}
+}
+
+func (s *Sampler) leaderState(status int, body []byte) (state, error) {
+	var got struct {
+		IsSelf  *bool    `json:"is_self"`
+		Address string   `json:"leader_address"`
+		Errors  []string `json:"errors"`
+	}
+	err := json.Unmarshal(body, &got)
+	switch {
+	case err == nil && got.IsSelf != nil && *got.IsSelf:
+		return state{value: Active}, nil
+	case err == nil && got.IsSelf != nil && got.Address == "":
+		return state{Standby, "knows no active"}, nil
+	case err == nil && got.IsSelf != nil:
+		return state{Standby, "knows " + s.podAt(got.Address)}, nil
+	case strings.Contains(strings.Join(got.Errors, " "), "sealed"):
+		return state{value: Sealed}, nil
+	default:
+		return state{}, fmt.Errorf("sys/leader answered HTTP %d", status)
+	}
+}
+
+// podAt names the pod behind an API address: https://vault-0.vault-internal:8200
+// or https://10.0.0.1:8200.
+func (s *Sampler) podAt(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return address
+	}
+	host := u.Hostname()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, ip := range s.pods {
+		if ip == host {
+			return name
+		}
+	}
+	if net.ParseIP(host) != nil {
+		return host
+	}
+	name, _, _ := strings.Cut(host, ".")
+	return name
+}
+
+// short leaves out the URL, which names the pod and the question only.
+func short(err error) string {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return err.Error()
+}

@@ -1,0 +1,219 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
+	"github.com/vaultproof/vaultproof/pkg/timeline"
+)
+
+// outOfReach is how long the prober may be silent before that is a problem.
+const outOfReach = 10 * time.Second
+
+// drainPatience bounds the wait for the last records, in case the prober dies
+// just then.
+const drainPatience = 30 * time.Second
+
+// clock translates the prober's time to the suite's.
+type clock struct {
+	base        time.Time     // an instant of the suite's clock, monotonic reading included
+	remote      int64         // the same instant of the prober's clock, in ns
+	uncertainty time.Duration // how far they may be apart
+}
+
+// at translates; the result has a monotonic reading, like time.Now.
+func (c clock) at(remote int64) time.Time {
+	return c.base.Add(time.Duration(remote - c.remote))
+}
+
+// synchronise compares the clocks. The question with the quickest answer wins:
+// the prober read its clock somewhere between question and answer.
+func synchronise(ctx context.Context, l *link) (clock, error) {
+	var best clock
+	for i := range 15 {
+		var remote wire.Clock
+		asked := time.Now()
+		if err := l.send(ctx, "GET", wire.PathClock, nil, &remote); err != nil {
+			return clock{}, err
+		}
+		half := time.Since(asked) / 2
+		if i == 0 || half < best.uncertainty {
+			best = clock{base: asked.Add(half), remote: remote.Now, uncertainty: half}
+		}
+	}
+	return best, nil
+}
+
+// pump carries what the prober saw to the timeline and into memory.
+type pump struct {
+	link  *link
+	clock clock
+	log   *timeline.Log
+	slog  *slog.Logger
+
+	draining  chan struct{} // closed when the prober has nothing more to say
+	drainOnce sync.Once
+	drained   sync.WaitGroup
+
+	mu      sync.Mutex
+	ops     []history.Op
+	late    []lateness // operations that the prober itself started late
+	lists   map[string]*contact
+	dropped int64
+}
+
+// lateness is how long after its due time the prober started an operation.
+type lateness struct {
+	due time.Time
+	by  time.Duration
+}
+
+// onTime is a delay that is not worth remembering.
+const onTime = 5 * time.Millisecond
+
+// contact tells how reading one of the prober's lists goes.
+type contact struct {
+	heard   time.Time // when it was last read
+	failure error     // why it could not be read since, nil if it could
+}
+
+func newPump(l *link, c clock, log *timeline.Log, logger *slog.Logger) *pump {
+	p := &pump{link: l, clock: c, log: log, slog: logger, draining: make(chan struct{}), lists: map[string]*contact{
+		wire.PathRecords: {heard: time.Now()}, wire.PathSamples: {heard: time.Now()},
+	}}
+	p.drained.Add(2)
+	return p
+}
+
+func (p *pump) records(ctx context.Context) {
+	defer p.drained.Done()
+	follow(ctx, p, wire.PathRecords, func(r wire.Record) int64 {
+		due := p.clock.at(r.Due)
+		// The history is in the suite's time too, so that it can be laid beside
+		// the timeline. Every instant moves by the same amount.
+		late := time.Duration(r.Call - r.Due)
+		shift := p.clock.base.UnixNano() - p.clock.remote
+		r.Call, r.Return = r.Call+shift, r.Return+shift
+		p.mu.Lock()
+		p.ops = append(p.ops, r.Op)
+		// A read before a write delays the write; that is not the prober's doing.
+		if late > onTime && !r.Aux && r.Kind == history.Read {
+			p.late = append(p.late, lateness{due, late})
+		}
+		p.mu.Unlock()
+		if !r.Aux {
+			p.log.Append(timeline.Event{
+				At: due, Kind: timeline.Operation, Subject: string(r.Kind), Value: r.Pod, OK: r.Outcome == history.OK,
+				LatencyMS: float64(r.Return-shift-r.Due) / 1e6, Detail: r.Error,
+			})
+		}
+		return r.N
+	})
+}
+
+func (p *pump) samples(ctx context.Context) {
+	defer p.drained.Done()
+	kinds := map[string]timeline.Kind{wire.Leader: timeline.Leader, wire.Seal: timeline.Seal}
+	follow(ctx, p, wire.PathSamples, func(s wire.Sample) int64 {
+		p.log.Append(timeline.Event{
+			At: p.clock.at(s.At), Kind: kinds[s.Kind], Subject: s.Pod, Value: s.Value, Detail: s.Detail,
+		})
+		return s.N
+	})
+}
+
+// follow reads a list from its beginning until ctx is done or, when draining,
+// until nothing new comes. take returns the number of the entry.
+func follow[T any](ctx context.Context, p *pump, path string, take func(T) int64) {
+	retry := time.NewTicker(retryEvery)
+	defer retry.Stop()
+	last := int64(0)
+	for ctx.Err() == nil {
+		draining := false
+		select {
+		case <-p.draining:
+			draining = true
+		default:
+		}
+		items, dropped, err := fetch[T](ctx, p.link, path, last)
+		p.note(ctx, path, dropped, err)
+		if err != nil {
+			select {
+			case <-retry.C:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		last += dropped
+		for _, item := range items {
+			last = take(item)
+		}
+		if draining && len(items) == 0 {
+			return
+		}
+	}
+}
+
+// note keeps account of how reading went.
+func (p *pump) note(ctx context.Context, path string, dropped int64, err error) {
+	if ctx.Err() != nil {
+		return // cut off by ourselves
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.lists[path]
+	if err != nil {
+		if list.failure == nil {
+			p.slog.Debug("prober out of reach", "list", path, "error", err.Error())
+		}
+		list.failure = err
+		return
+	}
+	list.heard, list.failure = time.Now(), nil
+	p.dropped += dropped
+}
+
+// problem is what Err returns.
+func (p *pump) problem(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dropped > 0 {
+		return fmt.Errorf("the prober dropped %d entries before they were fetched", p.dropped)
+	}
+	for _, path := range []string{wire.PathRecords, wire.PathSamples} {
+		list := p.lists[path]
+		if silence := now.Sub(list.heard); list.failure != nil && silence > outOfReach {
+			return fmt.Errorf("the prober's %s have been out of reach for %s: %w", path[1:], silence.Round(time.Second), list.failure)
+		}
+	}
+	return nil
+}
+
+// drain waits until everything that the prober has is here. The prober must
+// have stopped.
+func (p *pump) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
+	defer cancel()
+	p.drainOnce.Do(func() { close(p.draining) })
+	empty := make(chan struct{})
+	go func() {
+		p.drained.Wait()
+		close(empty)
+	}()
+	select {
+	case <-empty:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.dropped > 0 {
+			return fmt.Errorf("the prober dropped %d entries before they were fetched", p.dropped)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

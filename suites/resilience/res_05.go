@@ -1,0 +1,166 @@
+package resilience
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/fault"
+	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/target"
+	"github.com/vaultproof/vaultproof/pkg/timeline"
+)
+
+const (
+	// partitionLife is after how long the partition ends by itself, should the
+	// run die: longer than it is ever held.
+	partitionLife = 60 * time.Second
+	// electionTimeout is how long the majority may take to elect while the
+	// partition is held.
+	electionTimeout = 25 * time.Second
+	// afterElection is how long the partition is held on: time for a cut-off
+	// pod that still thinks it is active to do harm.
+	afterElection = 4 * time.Second
+	// refusalTimeout is how long the cut-off pod may take to refuse a write.
+	refusalTimeout = 8 * time.Second
+)
+
+var res05 = conformance.Check{
+	ID: "RES-05", Area: area, Level: conformance.Must,
+	Assertion: "an active pod cut off with its zone acknowledges no write, another one takes over within its budget, and the cluster heals",
+	Source:    "hashicorp/vault#22063",
+	Observe:   "partition of the active's zone in both directions; load through the active Service; writes straight to the cut-off pod",
+	Timeout:   30 * time.Minute,
+}
+
+var _ = conformance.It(res05, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
+	var direct []attempt
+	return trials(ctx, r, plan{
+		make: func(states []target.PodState, active target.PodState) (fault.Fault, error) {
+			return partitionOf(r, states, active)
+		},
+		hold: func(ctx context.Context, hit struck) error {
+			var err error
+			direct, err = holdPartition(ctx, r, hit)
+			return err
+		},
+	}, func(res result) error {
+		if err := tookOver(res); err != nil {
+			return err
+		}
+		elected := res.at.Add(time.Duration(*res.phases.Elected * float64(time.Millisecond)))
+		if err := refusedWrites(res.active, elected, direct); err != nil {
+			return err
+		}
+		return noneAcknowledged(res.active, elected, reelected(res, elected), r.Traffic.Ops())
+	})
+})
+
+// partitionOf cuts off the zone of the active pod.
+func partitionOf(r *conformance.Case, states []target.PodState, active target.PodState) (fault.Fault, error) {
+	if active.Zone == "" {
+		return nil, r.Skip("node %s of the active pod %s has no label %s, so there is no zone to cut off", active.Pod.Spec.NodeName, active.Pod.Name, target.ZoneLabel)
+	}
+	p := &fault.ZonePartition{Env: r.Faults, Zone: active.Zone, Duration: partitionLife}
+	for _, s := range states {
+		if s.Zone == active.Zone {
+			p.Inside = append(p.Inside, s.Pod.Name)
+		} else {
+			p.Outside = append(p.Outside, s.Pod.Name)
+		}
+	}
+	if 2*len(p.Outside) <= len(states) {
+		return nil, r.Skip("%d of %d Vault pods are in zone %s: the rest has no majority to elect with", len(p.Inside), len(states), active.Zone)
+	}
+	return p, nil
+}
+
+// holdPartition keeps the partition until another pod is active and a while
+// longer, and tries to write to the cut-off pod meanwhile.
+func holdPartition(ctx context.Context, r *conformance.Case, hit struck) ([]attempt, error) {
+	election, cancel := context.WithTimeout(ctx, electionTimeout)
+	defer cancel()
+	err := wait.PollUntilContextCancel(election, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		states, err := r.Target.State(ctx)
+		if err != nil {
+			return false, nil // the deadline decides
+		}
+		for _, s := range states {
+			if s.IsSelf && s.Pod.Name != hit.active {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil && ctx.Err() == nil {
+		return nil, nil // the judgement of the trial says that nobody took over
+	}
+	var attempts []attempt
+	for end := time.Now().Add(afterElection); time.Now().Before(end); {
+		a := attempt{at: time.Now()}
+		write, cancel := context.WithTimeout(ctx, refusalTimeout)
+		a.err = r.Traffic.WriteTo(write, hit.active, fmt.Sprintf("cut-off/%d-%d", hit.trial, len(attempts)))
+		cancel()
+		attempts = append(attempts, a)
+		if err := r.Traffic.Flow(ctx, 500*time.Millisecond); err != nil {
+			return attempts, r.CannotTell(err)
+		}
+	}
+	return attempts, nil
+}
+
+// reelected is when the cut-off pod was active again by right, after the
+// partition; if it was not, the end of the trial.
+func reelected(res result, elected time.Time) time.Time {
+	for _, e := range res.events {
+		if e.Kind == timeline.Leader && e.Subject == res.active && e.Value == "active" && e.At.After(elected) && e.At.Before(res.end) {
+			return e.At
+		}
+	}
+	return res.end
+}
+
+// attempt is one write straight to the cut-off pod; err is how it was refused.
+type attempt struct {
+	at  time.Time
+	err error
+}
+
+// refusedWrites judges the writes straight to the cut-off pod after the
+// election.
+func refusedWrites(cutOff string, elected time.Time, attempts []attempt) error {
+	tried := 0
+	for _, a := range attempts {
+		if a.at.Before(elected) {
+			continue
+		}
+		tried++
+		if a.err == nil {
+			return fmt.Errorf("pod %s, cut off in the minority, acknowledged a write at %s, %s after another pod was elected; want it refused (hashicorp/vault#22063)",
+				cutOff, clock(a.at), round(a.at.Sub(elected)))
+		}
+	}
+	if tried == 0 {
+		return fmt.Errorf("no write was tried on pod %s after the election at %s, so that it refuses them is not shown", cutOff, clock(elected))
+	}
+	return nil
+}
+
+// noneAcknowledged judges what clients saw: once another pod is elected, the
+// cut-off pod acknowledges nothing that was asked after it. Reads count too,
+// because they would be stale. Operations after end are not of this fault.
+func noneAcknowledged(cutOff string, elected, end time.Time, ops []history.Op) error {
+	for _, op := range ops {
+		called := time.Unix(0, op.Call)
+		if op.Outcome != history.OK || op.Pod != cutOff || called.Before(elected) || called.After(end) {
+			continue
+		}
+		return fmt.Errorf("pod %s, cut off in the minority, acknowledged a %s at %s, %s after another pod was elected; want nothing from it (hashicorp/vault#22063)",
+			cutOff, op.Kind, clock(called), round(called.Sub(elected)))
+	}
+	return nil
+}
