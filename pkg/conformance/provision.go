@@ -128,9 +128,15 @@ func (p *provisioned) awaitUsable(ctx context.Context, c *api.Client) error {
 	return nil
 }
 
-// remove takes away what provision made, the token first.
+// unmountTimeout is what taking down the mount may take: Vault deletes the
+// versions of every key one by one, each through raft.
+const unmountTimeout = 90 * time.Second
+
+// remove takes away what provision made, the token first. It can be repeated:
+// what is gone already is no error.
 func (p *provisioned) remove(ctx context.Context) error {
 	return withProvisioner(ctx, p.target, func(c *api.Client) error {
+		c.SetClientTimeout(unmountTimeout)
 		var errs []error
 		note := func(what string, err error) {
 			if err != nil {
@@ -141,7 +147,9 @@ func (p *provisioned) remove(ctx context.Context) error {
 		note("preparing a client with the token of the load", err)
 		if err == nil {
 			load.SetToken(p.token)
-			note("revoking the token of the load", load.Auth().Token().RevokeSelfWithContext(ctx, ""))
+			if err := load.Auth().Token().RevokeSelfWithContext(ctx, ""); !refusedToken(err) {
+				note("revoking the token of the load", err)
+			}
 		}
 		_, err = c.Logical().DeleteWithContext(ctx, "auth/token/roles/"+probeName)
 		note("deleting token role "+probeName, err)
@@ -149,4 +157,10 @@ func (p *provisioned) remove(ctx context.Context) error {
 		note("unmounting "+probeName+"/", c.Sys().UnmountWithContext(ctx, probeName))
 		return errors.Join(errs...)
 	})
+}
+
+// refusedToken tells whether Vault does not know the token (any more).
+func refusedToken(err error) bool {
+	var answer *api.ResponseError
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusForbidden
 }

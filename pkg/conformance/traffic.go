@@ -166,12 +166,15 @@ func (t *Traffic) close(ctx context.Context) error {
 		cancel()
 	}
 	// The active pod may just be changing.
-	remove, cancel := context.WithTimeout(ctx, 30*time.Second)
+	remove, cancel := context.WithTimeout(ctx, unmountTimeout)
 	defer cancel()
 	var last error
 	err := wait.PollUntilContextCancel(remove, time.Second, true, func(ctx context.Context) (bool, error) {
-		last = t.access.remove(ctx)
-		return last == nil, nil
+		err := t.access.remove(ctx)
+		if ctx.Err() == nil || last == nil {
+			last = err // what went wrong, rather than that time was over while trying again
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("removing what the load had in Vault: %w", errors.Join(err, last)))

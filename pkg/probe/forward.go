@@ -13,12 +13,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
-	streaming "k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
 )
@@ -43,12 +42,12 @@ func forward(config *rest.Config, client kubernetes.Interface, namespace, pod st
 	if err != nil {
 		return nil, fmt.Errorf("preparing the port-forward to %s/%s: %w", namespace, pod, err)
 	}
-	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
-	modern, err := portforward.NewSPDYOverWebsocketDialer(target, config)
+	old := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	modern, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, config)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the port-forward to %s/%s: %w", namespace, pod, err)
 	}
-	t := &tunnel{log: log, dialer: portforward.NewFallbackDialer(modern, old, refusesWebSocket)}
+	t := &tunnel{log: log, dialer: portforward.NewFallbackDialerForStreaming(modern, old, refusesWebSocket)}
 	return newLink(t.dial, t.close), nil
 }
 
@@ -56,7 +55,7 @@ func forward(config *rest.Config, client kubernetes.Interface, namespace, pod st
 // SPDY only. The WebSocket dialer wraps its errors in the types of k8s.io/streaming,
 // which the helpers of apimachinery of the same names do not know.
 func refusesWebSocket(err error) bool {
-	return streaming.IsUpgradeFailure(err) || streaming.IsHTTPSProxyError(err)
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 }
 
 // dial opens one connection. It is the DialContext of an HTTP transport, whose

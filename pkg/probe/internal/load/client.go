@@ -31,8 +31,11 @@ const maxAnswer = 64 << 10
 // one blackholed connection would look like an outage of the whole service.
 // A connection on which an operation ended without an answer is closed, and
 // with it all idle ones: they lead, most likely, to the same dead pod, and
-// each would cost another operation its timeout. The next operation connects
-// anew, through the Service, and gives up on a connection after DialTimeout.
+// each would cost another operation its timeout. The same goes for an answer of
+// 500 and above: a pod that lost its leadership goes on answering on connections
+// that it has, and a client that stayed with it would measure its own patience
+// instead of the Service. The next operation connects anew, through the Service,
+// and gives up on a connection after DialTimeout.
 // Redirects are answers like others: following one would hide that a pod that
 // is not active was asked.
 type client struct {
@@ -183,13 +186,21 @@ func (c *client) do(ctx context.Context, method, key string, body []byte) (int, 
 	if err != nil {
 		return failed(fmt.Errorf("reading the answer: %w", err))
 	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		c.emptyPool()
+	}
 	return resp.StatusCode, reply{pod: resp.Header.Get("X-Vault-Hostname")}, answer
 }
+
+// emptyEvery is how often the pool is emptied at most: seldom enough that a
+// server in trouble is not drowned in handshakes, often enough to be small
+// beside every recovery budget.
+const emptyEvery = 200 * time.Millisecond
 
 // emptyPool closes the idle connections, unless that was done just now.
 func (c *client) emptyPool() {
 	now, last := time.Now().UnixNano(), c.emptied.Load()
-	if now-last >= int64(time.Second) && c.emptied.CompareAndSwap(last, now) {
+	if now-last >= int64(emptyEvery) && c.emptied.CompareAndSwap(last, now) {
 		c.pool.CloseIdleConnections()
 	}
 }

@@ -356,6 +356,29 @@ func testOneTimeoutEmptiesThePool(t *testing.T) {
 	}
 }
 
+// A pod that says it cannot serve is not asked again on the same connection.
+func TestAFailedAnswerEmptiesThePool(t *testing.T) { bubble(t, testAFailedAnswerEmptiesThePool) }
+
+func testAFailedAnswerEmptiesThePool(t *testing.T) {
+	b := newBench(t, func(c *wire.Config) { c.Rate = 0 })
+	c := b.load.client
+	for _, step := range []struct {
+		status, dials int
+	}{{0, 1}, {0, 0}, {http.StatusForbidden, 0}, {http.StatusInternalServerError, 0}, {0, 1}} {
+		pause(t.Context(), time.Second)
+		b.server.Intercept(nil)
+		if step.status != 0 {
+			b.server.Intercept(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(step.status) })
+		}
+		before := b.server.Dials()
+		c.read(t.Context(), "k")
+		synctest.Wait()
+		if n := b.server.Dials() - before; n != step.dials {
+			t.Errorf("a read answered with status %d made %d connections, want %d", step.status, n, step.dials)
+		}
+	}
+}
+
 // The judgement is not blind: a server that forgets is convicted by the same
 // client.
 func TestAForgetfulServerIsCaught(t *testing.T) { bubble(t, testAForgetfulServerIsCaught) }
