@@ -129,7 +129,3 @@ func Checks() []Check {
 	slices.SortFunc(checks, func(a, b Check) int { return cmp.Compare(a.ID, b.ID) })
 	return checks
 }
-
-func isChaos(id string) bool {
-	return slices.ContainsFunc(catalogue, func(c registered) bool { return c.check.ID == id && c.chaos })
-}

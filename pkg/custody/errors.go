@@ -93,6 +93,8 @@ func wrap(op, resource string, err, last error, secret []byte) error {
 }
 
 // kindOf maps a gRPC code to a kind and the way to mend it.
+//
+//lint:ignore ST1008 the kind is what is looked up, not a failure of looking
 func kindOf(err, cause error) (kind error, remedy string) {
 	switch status.Code(cause) {
 	case codes.AlreadyExists:

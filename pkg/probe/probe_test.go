@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func local(t *testing.T, opts Options, port int) (*Prober, *fake.Clientset) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
 	}
 	p := &Prober{opts: opts, client: client, pod: "prober-x", link: newLink(dial, func() {}), pods: make(chan map[string]string, 1)}
+	p.link.http.Transport = &breakable{RoundTripper: p.link.http.Transport}
 	if err := p.begin(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func TestAProberThatDies(t *testing.T) {
 	p, _ := local(t, Options{
 		Address: vault.URL, CA: vault.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, Log: timeline.New(nil),
 	}, portOf(t, vault.URL))
-	p.link.http.Transport = unreachable{}
+	p.link.http.Transport.(*breakable).broken.Store(true)
 	eventually(t, "the loss to be seen", func() bool { return p.pump.problem(time.Now().Add(time.Minute)) != nil })
 	if err := p.pump.problem(time.Now()); err != nil {
 		t.Errorf("a short silence is a problem already: %v", err)
@@ -177,10 +179,17 @@ func TestAProberThatDies(t *testing.T) {
 	}
 }
 
-type unreachable struct{}
+// breakable is a transport that reaches nothing once it is broken.
+type breakable struct {
+	http.RoundTripper
+	broken atomic.Bool
+}
 
-func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, context.DeadlineExceeded
+func (b *breakable) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.broken.Load() {
+		return nil, context.DeadlineExceeded
+	}
+	return b.RoundTripper.RoundTrip(r)
 }
 
 func TestConfigurationsThatCannotWork(t *testing.T) {

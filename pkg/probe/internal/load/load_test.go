@@ -357,24 +357,32 @@ func testOneTimeoutEmptiesThePool(t *testing.T) {
 }
 
 // A pod that says it cannot serve is not asked again on the same connection.
-func TestAFailedAnswerEmptiesThePool(t *testing.T) { bubble(t, testAFailedAnswerEmptiesThePool) }
-
-func testAFailedAnswerEmptiesThePool(t *testing.T) {
-	b := newBench(t, func(c *wire.Config) { c.Rate = 0 })
-	c := b.load.client
-	for _, step := range []struct {
+func TestAFailedAnswerEmptiesThePool(t *testing.T) {
+	server := fakevault.New("vault-0")
+	defer server.Close()
+	c, err := newClient(wire.Config{
+		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, Mount: "secret",
+	}.WithDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.pool.CloseIdleConnections()
+	dials, dial := 0, c.pool.DialContext
+	c.pool.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials++
+		return dial(ctx, network, address)
+	}
+	for i, step := range []struct {
 		status, dials int
 	}{{0, 1}, {0, 0}, {http.StatusForbidden, 0}, {http.StatusInternalServerError, 0}, {0, 1}} {
-		pause(t.Context(), time.Second)
-		b.server.Intercept(nil)
+		server.Intercept(nil)
 		if step.status != 0 {
-			b.server.Intercept(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(step.status) })
+			server.Intercept(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(step.status) })
 		}
-		before := b.server.Dials()
+		before := dials
 		c.read(t.Context(), "k")
-		synctest.Wait()
-		if n := b.server.Dials() - before; n != step.dials {
-			t.Errorf("a read answered with status %d made %d connections, want %d", step.status, n, step.dials)
+		if n := dials - before; n != step.dials {
+			t.Errorf("read %d, answered with status %d, made %d connections, want %d", i, step.status, n, step.dials)
 		}
 	}
 }
