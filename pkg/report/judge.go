@@ -86,18 +86,16 @@ func unproven(r *Report) []string {
 	}
 	there := map[string]bool{}
 	proved := false
+	var gaps gaps
 	for _, c := range inOrder(r.Checks) {
 		there[c.ID] = true
 		proved = proved || (c.Status == Passed && blocks(r, c))
 		if c.Status == Passed || c.Status == Failed || !blocks(r, c) {
 			continue
 		}
-		how := "was inconclusive"
-		if c.Status == Skipped {
-			how = "was skipped"
-		}
-		open = append(open, sentence(fmt.Sprintf("%s %s: %s", c.ID, how, saw(c))))
+		gaps.add(c)
 	}
+	open = append(open, gaps.sentences()...)
 	var absent []string
 	for _, id := range r.Required {
 		if !there[id] {
@@ -116,6 +114,37 @@ func unproven(r *Report) []string {
 		open = append(open, "No MUST check passed, so nothing was proved.")
 	}
 	return open
+}
+
+// gaps are the checks that proved nothing, those with one reason together: a
+// cluster that does not answer is one fact, not one for each check.
+type gaps struct {
+	reasons []string // how and why, in the order met
+	ids     map[string][]string
+}
+
+func (g *gaps) add(c Check) {
+	how := "inconclusive"
+	if c.Status == Skipped {
+		how = "skipped"
+	}
+	reason := how + ": " + saw(c)
+	if g.ids == nil {
+		g.ids = map[string][]string{}
+	}
+	if len(g.ids[reason]) == 0 {
+		g.reasons = append(g.reasons, reason)
+	}
+	g.ids[reason] = append(g.ids[reason], c.ID)
+}
+
+func (g *gaps) sentences() []string {
+	var out []string
+	for _, reason := range g.reasons {
+		ids := g.ids[reason]
+		out = append(out, sentence(fmt.Sprintf("%s %s %s", list(ids), plural(len(ids), "was", "were"), reason)))
+	}
+	return out
 }
 
 // blocks tells whether a certificate depends on c. A level other than SHOULD
