@@ -88,12 +88,12 @@ func TestProfiles(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	b, err := LoadBudgets("")
-	if err != nil || b["RES-01"] != 1500*time.Millisecond || b["RES-02"] != 3*time.Second || b["RES-05"] != 8*time.Second {
+	if err != nil || b["RES-01"] != 1500*time.Millisecond || b["RES-02"] != 5*time.Second || b["RES-05"] != 8*time.Second {
 		t.Fatalf("built-in budgets %v (%v)", b, err)
 	}
 	path := filepath.Join(t.TempDir(), "budgets.yaml")
-	write(t, path, "RES-02: 5s\n")
-	if b, err = LoadBudgets(path); err != nil || b["RES-02"] != 5*time.Second || b["RES-05"] != 8*time.Second {
+	write(t, path, "RES-02: 4s\n")
+	if b, err = LoadBudgets(path); err != nil || b["RES-02"] != 4*time.Second || b["RES-05"] != 8*time.Second {
 		t.Errorf("own budgets %v (%v), want 5s over the built-in ones", b, err)
 	}
 	for _, text := range []string{"RES-02: fast", "RES-02: -1s", "res2: 1s", "- 1"} {
