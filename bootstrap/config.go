@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vaultproof/vaultproof/bootstrap/failpoint"
+	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/keys"
 	"github.com/vaultproof/vaultproof/bootstrap/policies"
 	"github.com/vaultproof/vaultproof/bootstrap/provision"
@@ -32,6 +33,7 @@ type config struct {
 	listen, tlsCert, tlsKey             string
 	period, stopGrace                   time.Duration
 	auditFiles, policyDir               string
+	handoverDone                        string
 	keepRoot                            bool
 	logLevel                            slog.Level
 }
@@ -57,10 +59,11 @@ func parse(args []string, env func(string) (string, bool)) (config, error) {
 	fs.StringVar(&c.listen, "listen", ":8210", "address for /healthz, /readyz and /status, over HTTPS")
 	fs.StringVar(&c.tlsCert, "tls-cert", "/vault/tls/tls.crt", "file with the pod's certificate")
 	fs.StringVar(&c.tlsKey, "tls-key", "/vault/tls/tls.key", "file with the key of the pod's certificate")
-	fs.DurationVar(&c.period, "provisioner-period", 24*time.Hour, "period of the provisioner token, which is renewed after a third of it")
+	fs.DurationVar(&c.period, "provisioner-period", 24*time.Hour, "period of the provisioner token and the handover token, which are renewed after a third of it")
 	fs.DurationVar(&c.stopGrace, "stop-grace", 20*time.Second, "how long SIGTERM waits for keys that custody does not have yet")
 	fs.StringVar(&c.auditFiles, "audit-files", "", "comma-separated paths in Vault's container, or stdout, that get an audit device")
-	fs.StringVar(&c.policyDir, "policy-dir", "", "folder with admin.hcl and provisioner.hcl, instead of the built-in ones")
+	fs.StringVar(&c.policyDir, "policy-dir", "", "folder with admin.hcl, provisioner.hcl and handover.hcl, instead of the built-in ones")
+	fs.StringVar(&c.handoverDone, "handover-done", handover.DefaultDone, "file that tells Vault's preStop hook that leadership was handed over, in a volume that both containers share")
 	fs.BoolVar(&c.keepRoot, "keep-root-token", true, "leave the root token in custody alive")
 	fs.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	failpoint.Flags(fs)
@@ -124,12 +127,7 @@ func (c *config) options(ctx context.Context, log *slog.Logger) (sidecar.Options
 	if err != nil {
 		return fail(err)
 	}
-	ca := c.custodyCA
-	if _, err := os.Stat(ca); errors.Is(err, os.ErrNotExist) {
-		ca = ""
-	}
-	store, err := custody.Dial(ctx, custody.Config{Project: c.custodyProject, Endpoint: c.custodyEndpoint,
-		CAFile: ca, TokenFile: c.custodyTokenFile, Audience: c.custodyAudience})
+	store, err := c.custody(ctx)
 	if err != nil {
 		return fail(err)
 	}
@@ -141,6 +139,16 @@ func (c *config) options(ctx context.Context, log *slog.Logger) (sidecar.Options
 		Provisioner: &provision.Provisioner{Vault: own, Ring: ring, Policies: hcl, Period: c.period,
 			AuditFiles: list(c.auditFiles), KeepRoot: c.keepRoot, Log: log},
 	}, func() { _ = store.Close() }, nil
+}
+
+// custody connects to where the keys are kept.
+func (c *config) custody(ctx context.Context) (*custody.Client, error) {
+	ca := c.custodyCA
+	if _, err := os.Stat(ca); errors.Is(err, os.ErrNotExist) {
+		ca = ""
+	}
+	return custody.Dial(ctx, custody.Config{Project: c.custodyProject, Endpoint: c.custodyEndpoint,
+		CAFile: ca, TokenFile: c.custodyTokenFile, Audience: c.custodyAudience})
 }
 
 func (c *config) peerClients() (map[string]*vault.Client, error) {

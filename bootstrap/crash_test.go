@@ -55,6 +55,7 @@ func TestCrash(t *testing.T) {
 		{"after-unseal", serves},
 		{"after-policy-admin", serves},
 		{"after-create-token", serves},
+		{"after-add-vault-handover-token", serves},
 		{"after-add-vault-provisioner-token", serves},
 		{"after-provision", serves},
 	} {

@@ -2,6 +2,9 @@
 // exactly once, keeps its keys in custody, unseals its own pod, provisions
 // policies and the provisioner token, and says at any time what it waits for.
 // How it decides is written down in package machine.
+//
+// "bootstrap handover" is its preStop hook: it makes an active Vault hand its
+// leadership over before it is stopped.
 package main
 
 import (
@@ -17,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/machine"
 	"github.com/vaultproof/vaultproof/bootstrap/sidecar"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
@@ -25,6 +29,17 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "handover" {
+		log := handover.PodLog()
+		err := handOver(ctx, os.Args[2:], log)
+		_ = log.Close()
+		if err != nil {
+			// Standard error and the exit code end up in an event of the pod.
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			os.Exit(2)
@@ -41,6 +56,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.logLevel}))
+	// Of an earlier life of this container in the same pod.
+	if err := (handover.Files{Done: c.handoverDone}).Clear(); err != nil {
+		log.Warn("a stop of this pod may not wait for the handover of leadership", "pod", c.pod, "error", err.Error())
+	}
 	o, closeCustody, err := c.options(ctx, log)
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
 
-// policyMatrix tries what the two policies allow and what they must not.
+// policyMatrix tries what the policies allow and what they must not.
 func policyMatrix(t *testing.T, r *rig, active *pod) {
 	root := active.client(r.secret(r.ring.Root()))
 	must(t, root.Sys().Mount("tenant-a", &api.MountInput{Type: "kv-v2"}))
@@ -31,6 +31,9 @@ func policyMatrix(t *testing.T, r *rig, active *pod) {
 	if _, err := provisioner.Auth().Token().Create(&api.TokenCreateRequest{TTL: "20m", DisplayName: "terraform"}); err != nil {
 		t.Errorf("Terraform's provider cannot make its child token: %v", err)
 	}
+	if _, err := provisioner.Logical().Read("sys/storage/raft/configuration"); err != nil {
+		t.Errorf("the provisioner cannot read who votes in raft: %v", err)
+	}
 	if _, err := provisioner.Auth().Token().RenewSelf(0); err != nil {
 		t.Errorf("the provisioner token cannot renew itself: %v", err)
 	}
@@ -45,6 +48,11 @@ func policyMatrix(t *testing.T, r *rig, active *pod) {
 		t.Errorf("an admin cannot list audit devices: %v", err)
 	}
 
+	handover := active.client(r.secret(r.ring.Handover()))
+	if _, err := handover.Auth().Token().RenewSelf(0); err != nil {
+		t.Errorf("the handover token cannot renew itself: %v", err)
+	}
+
 	read := func(c *api.Client, path string) error { _, err := c.Logical().Read(path); return err }
 	for what, err := range map[string]error{
 		"the provisioner reads a tenant's data":           read(provisioner, "tenant-a/data/x"),
@@ -57,9 +65,13 @@ func policyMatrix(t *testing.T, r *rig, active *pod) {
 		"the provisioner mounts under another name":       provisioner.Sys().Mount("else", &api.MountInput{Type: "kv-v2"}),
 		"the provisioner removes another's mount":         provisioner.Sys().Unmount("other"),
 		"the provisioner lists audit devices":             read(provisioner, "sys/audit"),
-		"the provisioner reads raft's configuration":      read(provisioner, "sys/storage/raft/configuration"),
 		"the provisioner makes a child of policy admin":   child(provisioner, "admin"),
 		"the provisioner makes a child of policy default": child(provisioner, "default"),
+		"the handover token seals":                        handover.Sys().Seal(),
+		"the handover token reads a tenant's data":        read(handover, "tenant-a/data/x"),
+		"the handover token lists mounts":                 read(handover, "sys/mounts"),
+		"the handover token makes a child":                child(handover, "handover"),
+		"the handover token rewrites its policy":          handover.Sys().PutPolicy("handover", `path "*" { capabilities = ["read"] }`),
 		"an admin reads a tenant's data":                  read(admin, "tenant-a/data/x"),
 		"an admin reads storage":                          read(admin, "sys/raw/core/keyring"),
 	} {

@@ -64,6 +64,22 @@ func TestToken(t *testing.T) {
 			t.Errorf("the new token is not alive: %v", err)
 		}
 	})
+	t.Run("a handover token that died meanwhile is replaced at the next renewal", func(t *testing.T) {
+		dead, kept := r.secret(r.ring.Handover()), r.secret(r.ring.Provisioner())
+		must(t, admin.Auth().Token().RevokeTree(dead))
+		if !eventually(settle, func() bool { return r.secret(r.ring.Handover()) != dead }) {
+			t.Error("custody still holds the dead token")
+		}
+		if s, err := p.client(r.secret(r.ring.Handover())).Auth().Token().LookupSelf(); err != nil {
+			t.Errorf("the new token is not alive: %v", err)
+		} else if have, _ := s.TokenPolicies(); len(have) != 1 || have[0] != "handover" || s.Data["orphan"] != true {
+			t.Errorf("it has policies %v, orphan: %v; want an orphan of handover alone", have, s.Data["orphan"])
+		}
+		if r.secret(r.ring.Provisioner()) != kept {
+			t.Error("the provisioner token was replaced although it lives")
+		}
+		p.await("provisioned", settle, provisioned)
+	})
 	t.Run("root token revoked on demand", func(t *testing.T) {
 		restart("-keep-root-token=false")
 		p.await("provisioned", settle, provisioned)
@@ -83,11 +99,19 @@ func TestToken(t *testing.T) {
 			t.Errorf("the reason %q does not tell that policies were not checked", s.Why)
 		}
 	})
+	t.Run("handover token dead and no root token to make another", func(t *testing.T) {
+		must(t, admin.Auth().Token().RevokeTree(r.secret(r.ring.Handover())))
+		restart()
+		s := p.await("provisioned", settle, provisioned)
+		if !strings.Contains(s.Why, "reservation") || !strings.Contains(s.Why, r.ring.Handover()) || !strings.Contains(s.Why, "generate-root") {
+			t.Errorf("the reason %q does not tell that the handover token is dead", s.Why)
+		}
+	})
 	t.Run("neither token is alive", func(t *testing.T) {
 		must(t, admin.Auth().Token().RevokeTree(r.secret(r.ring.Provisioner())))
 		restart()
 		s := p.await("telling what to do", settle, func(s status.Status) bool { return strings.Contains(s.Why, "generate-root") })
-		if s.Ready {
+		if s.Ready || !strings.Contains(s.Why, r.ring.Provisioner()) {
 			t.Error("an active Vault that is known to lack its provisioner token is ready")
 		}
 	})

@@ -127,6 +127,7 @@ func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 func (p *pod) configure() {
 	r := p.rig
 	must(r.t, os.MkdirAll(r.path(p.name), 0o700))
+	must(r.t, os.MkdirAll(r.path(p.name+".d"), 0o700))
 	var joins strings.Builder
 	for _, peer := range r.pods {
 		fmt.Fprintf(&joins, "  retry_join {\n    leader_api_addr = %q\n    leader_ca_cert_file = %q\n    leader_tls_servername = \"localhost\"\n  }\n", peer.url(), r.path("ca.crt"))
@@ -175,7 +176,7 @@ func (p *pod) args() []string {
 		"-custody-endpoint", r.custody.Endpoint, "-custody-project", secretmanagertest.Project,
 		"-custody-audience", secretmanagertest.Audience, "-custody-ca", r.path("custody-ca.crt"), "-custody-token-file", r.path("token"),
 		"-listen", fmt.Sprintf("127.0.0.1:%d", p.statusPort), "-tls-cert", r.path("tls.crt"), "-tls-key", r.path("tls.key"),
-		"-log-level", "debug"}, p.extra...)
+		"-handover-done", r.path(p.name + ".d/done"), "-log-level", "debug"}, p.extra...)
 }
 
 // startSidecar runs the sidecar in the test's process, as main would.

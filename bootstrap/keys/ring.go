@@ -44,6 +44,9 @@ func (r *Ring) Root() string { return r.Prefix + "-root-token" }
 // Provisioner names the secret of the provisioner token.
 func (r *Ring) Provisioner() string { return r.Prefix + "-provisioner-token" }
 
+// Handover names the secret of the token that makes the active Vault step down.
+func (r *Ring) Handover() string { return r.Prefix + "-handover-token" }
+
 // Get reads the newest enabled version of a secret.
 func (r *Ring) Get(ctx context.Context, id string) ([]byte, error) {
 	s, err := r.read(ctx, id)

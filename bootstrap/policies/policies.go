@@ -1,4 +1,4 @@
-// Package policies holds the two policies that the sidecar writes, one HCL
+// Package policies holds the policies that the sidecar writes, one HCL
 // file each. An operator can replace them by a folder of the same file names.
 package policies
 
@@ -9,11 +9,17 @@ import (
 	"os"
 )
 
-//go:embed admin.hcl provisioner.hcl
+//go:embed admin.hcl provisioner.hcl handover.hcl
 var embedded embed.FS
 
+// Policies of the tokens that the sidecar keeps in custody.
+const (
+	Provisioner = "provisioner"
+	Handover    = "handover"
+)
+
 // Names of the policies, in the order they are written.
-var Names = []string{"admin", "provisioner"}
+var Names = []string{"admin", Provisioner, Handover}
 
 // Load reads <name>.hcl for every name from dir, or the built-in ones if dir
 // is empty.

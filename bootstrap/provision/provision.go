@@ -1,5 +1,5 @@
 // Package provision brings an open Vault to the state that people may rely on:
-// policies, audit devices, and a provisioner token in custody. It looks before
+// policies, audit devices, and two tokens in custody. It looks before
 // it writes, so that on a provisioned Vault it changes nothing.
 package provision
 
@@ -25,7 +25,7 @@ type Provisioner struct {
 	Vault    *vault.Client
 	Ring     *keys.Ring
 	Policies map[string]string // name to HCL
-	Period   time.Duration     // of the provisioner token
+	Period   time.Duration     // of the tokens
 	// AuditFiles are paths on Vault's side, or "stdout"; one file device each.
 	AuditFiles []string
 	KeepRoot   bool // leave the root token alive
@@ -34,8 +34,9 @@ type Provisioner struct {
 
 // Result of a pass.
 type Result struct {
-	RenewIn time.Duration // until the provisioner token is due
-	// Reservation says what could not be checked although the token is good.
+	RenewIn time.Duration // until the first token is due
+	// Reservation says what could not be checked or mended although the
+	// provisioner token is good.
 	Reservation string
 }
 
@@ -44,33 +45,28 @@ type Result struct {
 // An error that is ErrDead means that there is no live provisioner token; any
 // other, that this is not known.
 func (p *Provisioner) Ensure(ctx context.Context) (Result, error) {
-	token, err := p.lookup(ctx)
-	if err != nil {
-		return Result{}, err
+	var have tokens
+	for _, k := range kinds {
+		t, err := p.lookup(ctx, k)
+		if err != nil {
+			return Result{}, err
+		}
+		have = append(have, t)
 	}
-	r, err := p.ensure(ctx, token)
-	if err != nil && !token.alive {
+	r, err := p.ensure(ctx, have)
+	if err != nil && !have.of(provisioner).alive {
 		err = fmt.Errorf("%w: %w", ErrDead, err)
 	}
 	return r, err
 }
 
-func (p *Provisioner) ensure(ctx context.Context, token token) (Result, error) {
+func (p *Provisioner) ensure(ctx context.Context, have tokens) (Result, error) {
 	root, why, err := p.root(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	if root == nil {
-		if !token.alive {
-			return Result{}, fmt.Errorf("secret %s needs a new one, and there is no root token to make it with (%s): "+
-				"make a root token with the shares (vault operator generate-root) and store it as a new version of secret %s",
-				p.Ring.Provisioner(), why, p.Ring.Root())
-		}
-		r := Result{RenewIn: token.due()}
-		if p.KeepRoot {
-			r.Reservation = "policies and audit devices were not checked, because there is no live root token (" + why + ")"
-		}
-		return r, nil
+		return p.rootless(have, why)
 	}
 	if err := p.policies(ctx, root); err != nil {
 		return Result{}, err
@@ -78,10 +74,8 @@ func (p *Provisioner) ensure(ctx context.Context, token token) (Result, error) {
 	if err := p.audit(ctx, root); err != nil {
 		return Result{}, err
 	}
-	if !token.alive {
-		if token, err = p.issue(ctx, root); err != nil {
-			return Result{}, err
-		}
+	if err := p.replace(ctx, root, have); err != nil {
+		return Result{}, err
 	}
 	if !p.KeepRoot {
 		if err := root.Auth().Token().RevokeSelfWithContext(ctx, ""); err != nil {
@@ -89,7 +83,46 @@ func (p *Provisioner) ensure(ctx context.Context, token token) (Result, error) {
 		}
 		p.Log.Info("root token revoked; make another with the shares if it is ever needed", "secret", p.Ring.Root())
 	}
-	return Result{RenewIn: token.due()}, nil
+	return Result{RenewIn: have.due()}, nil
+}
+
+// rootless judges what there is when nothing can be made anew. Only the
+// provisioner token is indispensable.
+func (p *Provisioner) rootless(have tokens, why string) (Result, error) {
+	const mend = "make a root token with the shares (vault operator generate-root) and store it as a new version of secret "
+	if !have.of(provisioner).alive {
+		return Result{}, fmt.Errorf("secret %s needs a new one, and there is no root token to make it with (%s): "+mend+"%s",
+			p.Ring.Provisioner(), why, p.Ring.Root())
+	}
+	r := Result{RenewIn: have.due()}
+	var but []string
+	if p.KeepRoot {
+		but = append(but, "policies and audit devices were not checked, because there is no live root token ("+why+")")
+	}
+	if !have.of(stepDown).alive {
+		but = append(but, fmt.Sprintf("secret %s needs a new one, and there is no root token to make it with (%s), so a stop of the active Vault "+
+			"may leave the cluster without one for a few seconds: "+mend+"%s", p.Ring.Handover(), why, p.Ring.Root()))
+		r.RenewIn = min(r.RenewIn, lookAgain)
+	}
+	r.Reservation = strings.Join(but, "; ")
+	return r, nil
+}
+
+// replace makes a new token for every one that is not alive, and puts it into
+// have. All are tried, whatever becomes of the first.
+func (p *Provisioner) replace(ctx context.Context, root *api.Client, have tokens) error {
+	var errs []error
+	for i, k := range kinds {
+		if have[i].alive {
+			continue
+		}
+		t, err := p.issue(ctx, root, k)
+		errs = append(errs, err)
+		if err == nil {
+			have[i] = t
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // root gives a client with the root token, or nil and the reason why there is

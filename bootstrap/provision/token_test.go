@@ -22,6 +22,7 @@ func TestJudge(t *testing.T) {
 		"orphan unknown":   {func(m map[string]any) { delete(m, "orphan") }, false, false},
 		"not periodic":     {func(m map[string]any) { delete(m, "period") }, false, false},
 		"period of zero":   {func(m map[string]any) { m["period"] = json.Number("0") }, false, false},
+		"another kind":     {func(m map[string]any) { m["policies"] = []any{"handover"} }, false, false},
 		"other policies":   {func(m map[string]any) { m["policies"] = []any{"root"} }, false, false},
 		"period no number": {func(m map[string]any) { m["period"] = true }, false, true},
 		"ttl no number":    {func(m map[string]any) { m["ttl"] = "soon" }, false, true},
@@ -30,13 +31,13 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := good()
 			tt.change(data)
-			got, err := judge(&api.Secret{Data: data})
+			got, err := judge(provisioner, &api.Secret{Data: data})
 			if got.alive != tt.alive || (err != nil) != tt.fails {
 				t.Errorf("alive %t, error %v", got.alive, err)
 			}
 		})
 	}
-	if _, err := judge(nil); err == nil {
+	if _, err := judge(provisioner, nil); err == nil {
 		t.Error("an empty answer was judged")
 	}
 }

@@ -94,18 +94,18 @@ func newDoor() *door {
 	return d
 }
 
-func open(t *testing.T, d *door, s *source, at vault.Seal) (bool, error, *Opener) {
+func open(t *testing.T, d *door, s *source, at vault.Seal) (bool, *Opener, error) {
 	t.Helper()
 	o := &Opener{Vault: d, Shares: lockedSource{make(chan struct{}, 1), s}, N: 5}
 	opened, err := o.Open(t.Context(), 3, at, time.Now())
 	if o.Warm(time.Now()) {
 		t.Error("shares are still in memory after the attempt")
 	}
-	return opened, err, o
+	return opened, o, err
 }
 
 func TestOpen(t *testing.T) {
-	opened, err, _ := open(t, newDoor(), &source{}, vault.Seal{})
+	opened, _, err := open(t, newDoor(), &source{}, vault.Seal{})
 	if !opened || err != nil {
 		t.Errorf("opened %t, error %v", opened, err)
 	}
@@ -114,20 +114,20 @@ func TestOpen(t *testing.T) {
 func TestOpenJoining(t *testing.T) {
 	d := newDoor()
 	d.joins = true
-	if opened, err, _ := open(t, d, &source{}, vault.Seal{}); opened || err != nil {
+	if opened, _, err := open(t, d, &source{}, vault.Seal{}); opened || err != nil {
 		t.Errorf("opened %t, error %v; want neither while Vault joins raft", opened, err)
 	}
 }
 
 func TestOpenWithTwoSharesGone(t *testing.T) {
-	opened, err, _ := open(t, newDoor(), &source{fails: map[int]error{0: custody.ErrNotFound, 2: custody.ErrCorrupt}}, vault.Seal{})
+	opened, _, err := open(t, newDoor(), &source{fails: map[int]error{0: custody.ErrNotFound, 2: custody.ErrCorrupt}}, vault.Seal{})
 	if !opened || err != nil {
 		t.Errorf("opened %t, error %v; three shares are left", opened, err)
 	}
 }
 
 func TestOpenTooFew(t *testing.T) {
-	_, err, _ := open(t, newDoor(), &source{fails: map[int]error{0: custody.ErrNotFound, 2: custody.ErrNotFound, 4: custody.ErrNotFound}}, vault.Seal{})
+	_, _, err := open(t, newDoor(), &source{fails: map[int]error{0: custody.ErrNotFound, 2: custody.ErrNotFound, 4: custody.ErrNotFound}}, vault.Seal{})
 	var few *TooFewError
 	if !errors.As(err, &few) || !slices.Equal(few.Missing, []string{"share-0", "share-2", "share-4"}) {
 		t.Errorf("error %v; want one that names the three shares", err)
@@ -141,7 +141,7 @@ func TestOpenCustodyOutOfReach(t *testing.T) {
 		for i := range 5 {
 			fails[i] = kind
 		}
-		_, err, _ := open(t, newDoor(), &source{fails: fails}, vault.Seal{})
+		_, _, err := open(t, newDoor(), &source{fails: fails}, vault.Seal{})
 		var few *TooFewError
 		if !errors.Is(err, kind) || errors.As(err, &few) {
 			t.Errorf("error %v; want custody's %v, not missing shares", err, kind)
@@ -154,7 +154,7 @@ func TestOpenResetsForeignProgress(t *testing.T) {
 	if _, err := d.post("bogus"); err != nil {
 		t.Fatal(err)
 	}
-	opened, err, _ := open(t, d, &source{}, d.seal(true))
+	opened, _, err := open(t, d, &source{}, d.seal(true))
 	if !opened || err != nil || d.resets != 1 {
 		t.Errorf("opened %t, error %v, %d resets; want a reset first", opened, err, d.resets)
 	}
@@ -169,7 +169,7 @@ func TestOpenAgainstThirdParty(t *testing.T) {
 			_, _ = d.post(fmt.Sprintf("bogus-%d", moments))
 		}
 	}
-	opened, err, _ := open(t, d, &source{}, vault.Seal{})
+	opened, _, err := open(t, d, &source{}, vault.Seal{})
 	if !opened || err != nil {
 		t.Errorf("opened %t, error %v; want it to win in the end", opened, err)
 	}
@@ -179,7 +179,7 @@ func TestOpenAgainstFlood(t *testing.T) {
 	d := newDoor()
 	n := 0
 	d.before = func(d *door) { n++; _, _ = d.post(fmt.Sprintf("bogus-%d", n)) }
-	_, err, _ := open(t, d, &source{}, vault.Seal{})
+	_, _, err := open(t, d, &source{}, vault.Seal{})
 	if !errors.Is(err, ErrDisturbed) {
 		t.Errorf("error %v; want one that tells of the other party", err)
 	}
@@ -188,7 +188,7 @@ func TestOpenAgainstFlood(t *testing.T) {
 // One share in custody belongs to another Vault: found by trying others.
 func TestOpenAroundOneWrongShare(t *testing.T) {
 	d, s := newDoor(), &source{bad: map[int]bool{1: true}}
-	opened, err, o := open(t, d, s, vault.Seal{})
+	opened, o, err := open(t, d, s, vault.Seal{})
 	if opened || !errors.Is(err, ErrWrong) {
 		t.Fatalf("opened %t, error %v; want the shares called wrong", opened, err)
 	}

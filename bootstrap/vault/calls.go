@@ -56,15 +56,40 @@ func sealOf(s *api.SealStatusResponse) Seal {
 	}
 }
 
-// Active asks the pod itself whether it is the active one (sys/leader's is_self).
-func (c *Client) Active(ctx context.Context) (bool, error) {
+// Leader is what the pod's own sys/leader says.
+type Leader struct {
+	Self    bool
+	Address string // of the active Vault's API; empty while there is none
+}
+
+// Leader asks the pod itself who is active. A sealed Vault does not say.
+func (c *Client) Leader(ctx context.Context) (Leader, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	l, err := c.api.Sys().LeaderWithContext(ctx)
 	if err != nil {
-		return false, fmt.Errorf("asking Vault whether it is active: %w", err)
+		return Leader{}, fmt.Errorf("asking Vault who is active: %w", err)
 	}
-	return l.IsSelf, nil
+	return Leader{Self: l.IsSelf, Address: l.LeaderAddress}, nil
+}
+
+// Active asks the pod itself whether it is the active one.
+func (c *Client) Active(ctx context.Context) (bool, error) {
+	l, err := c.Leader(ctx)
+	return l.Self, err
+}
+
+// StepDown tells Vault to give its leadership up. It returns before Vault has
+// done so, and does nothing on a standby.
+func (c *Client) StepDown(ctx context.Context, token []byte) error {
+	client, err := c.As(token)
+	if err != nil {
+		return err
+	}
+	if err := client.Sys().StepDownWithContext(ctx); err != nil {
+		return fmt.Errorf("telling Vault to step down: %w", err)
+	}
+	return nil
 }
 
 // Init initialises Vault. It is never cut short by the sidecar being told to
@@ -110,7 +135,8 @@ func (c *Client) unseal(ctx context.Context, body []byte, doing string) (Seal, e
 	defer cancel()
 	req := c.api.NewRequest(http.MethodPut, "/v1/sys/unseal")
 	req.BodyBytes = body
-	resp, err := c.api.RawRequestWithContext(ctx, req) //nolint:staticcheck // the typed call keeps the share in a string
+	//lint:ignore SA1019 the typed call keeps the share in a string, which cannot be wiped
+	resp, err := c.api.RawRequestWithContext(ctx, req)
 	if err != nil {
 		return Seal{}, fmt.Errorf("%s: %w", doing, err)
 	}
