@@ -38,10 +38,10 @@ func handOver(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, handover.Budget)
+	ctx, cancel := context.WithTimeout(ctx, handover.Budget+handover.Settle)
 	defer cancel()
 	secret := (&keys.Ring{Prefix: c.prefix}).Handover()
-	said, err = (&handover.Handover{Vault: own, Secret: secret, Stopping: files.Stopping,
+	said, err = (&handover.Handover{Vault: own, Secret: secret, Stopping: files.Stopping, Settle: handover.Settle,
 		// Custody is only asked by the pod that is active.
 		Token: func(ctx context.Context) ([]byte, error) {
 			store, err := c.custody(ctx)

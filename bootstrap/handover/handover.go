@@ -10,9 +10,14 @@ import (
 )
 
 const (
-	// Budget is how long a handover may take in all. Vault's hook waits a
-	// second longer than that.
+	// Budget is how long a handover may take, and Settle how long Vault stays up
+	// after it. Vault's hook waits a little longer than both.
 	Budget = 6 * time.Second
+	// Settle lets the clients follow. Traffic still comes here until every node's
+	// kube-proxy has learnt of the new active pod, which it does at most once a
+	// second, and this Vault, a standby now, passes it on; stopped at once, it
+	// would refuse it. No condition to wait for can be seen from inside the pod.
+	Settle = 2500 * time.Millisecond
 
 	pollEvery = 50 * time.Millisecond
 	// leaderTimeout bounds one question for the leader. While Vault changes its
@@ -46,6 +51,8 @@ type Handover struct {
 	// Stopping waits until Vault is known to be stopped too; false when that
 	// did not show before ctx ended.
 	Stopping func(ctx context.Context) bool
+	// Settle is how long to stay after leadership has moved.
+	Settle time.Duration
 }
 
 // Run hands leadership over if this Vault has it, and tells in one sentence
@@ -72,7 +79,18 @@ func (h *Handover) Run(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("leadership was not handed over: %w", err)
 	}
-	return fmt.Sprintf("leadership handed over to %s in %d ms", next, time.Since(begin).Milliseconds()), nil
+	took := time.Since(begin)
+	h.settle(ctx)
+	return fmt.Sprintf("leadership handed over to %s in %d ms", next, took.Milliseconds()), nil
+}
+
+func (h *Handover) settle(ctx context.Context) {
+	timer := time.NewTimer(h.Settle)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (h *Handover) leader(ctx context.Context) (vault.Leader, error) {

@@ -225,3 +225,38 @@ func TestFiles(t *testing.T) {
 		t.Error("the stop of Vault was not noticed")
 	}
 }
+
+// After the handover Vault stays up for as long as traffic may still come, and
+// no longer than the hook may take; where nothing moved there is no wait.
+func TestStaysUntilClientsHaveFollowed(t *testing.T) {
+	run := func(ctx context.Context, leads bool) time.Duration {
+		begin := time.Now()
+		h := &Handover{Vault: &yielding{leads: leads}, Token: good, Stopping: func(context.Context) bool { return true }, Settle: 300 * time.Millisecond}
+		if _, err := h.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(begin)
+	}
+	if took := run(t.Context(), true); took < 300*time.Millisecond {
+		t.Errorf("left %s after the start, before clients could follow", took)
+	}
+	if took := run(t.Context(), false); took >= 300*time.Millisecond {
+		t.Errorf("a standby waited %s for nothing", took)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	h := &Handover{Settle: time.Hour}
+	cancel()
+	h.settle(ended) // returns at once, or the test hangs
+}
+
+// yielding is a Vault that gives leadership up when told to.
+type yielding struct{ leads bool }
+
+func (y *yielding) Leader(context.Context) (vault.Leader, error) {
+	if y.leads {
+		return vault.Leader{Self: true, Address: own}, nil
+	}
+	return vault.Leader{Address: other}, nil
+}
+
+func (y *yielding) StepDown(context.Context, []byte) error { y.leads = false; return nil }
