@@ -15,9 +15,12 @@ const (
 	Budget = 6 * time.Second
 	// Settle lets the clients follow. Traffic still comes here until every node's
 	// kube-proxy has learnt of the new active pod, which it does at most once a
-	// second, and this Vault, a standby now, passes it on; stopped at once, it
-	// would refuse it. No condition to wait for can be seen from inside the pod.
-	Settle = 2500 * time.Millisecond
+	// second, and longer on connections that are kept alive; this Vault, a standby
+	// now, passes it on. For ten seconds after a step-down Vault sleeps and cannot
+	// be interrupted (manualStepDownSleepPeriod in vault/core.go): told to stop
+	// then, it would hold every request that reaches it until the sleep is over,
+	// and stop no sooner. No condition to wait for can be seen from outside.
+	Settle = 10500 * time.Millisecond
 
 	pollEvery = 50 * time.Millisecond
 	// leaderTimeout bounds one question for the leader. While Vault changes its

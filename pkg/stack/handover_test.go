@@ -53,8 +53,8 @@ func TestLeadershipIsHandedOverBeforeTheStop(t *testing.T) {
 			t.Errorf("%s is an argument of the sidecar, which its hook does not see", flag)
 		}
 	}
-	if g := pod.TerminationGracePeriodSeconds; g == nil || *g < 30 {
-		t.Errorf("the grace period is %v, want at least 30 s: 9 for the hooks, 20 for keys in hand", g)
+	if g := pod.TerminationGracePeriodSeconds; g == nil || *g < 40 {
+		t.Errorf("the grace period is %v, want at least 40 s: 20 for the hooks, 20 for keys in hand", g)
 	}
 	i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == "handover" })
 	if i < 0 || pod.Volumes[i].EmptyDir == nil || pod.Volumes[i].EmptyDir.Medium != corev1.StorageMediumMemory || pod.Volumes[i].EmptyDir.SizeLimit == nil {
@@ -82,7 +82,7 @@ func TestVaultWaitsForTheHandover(t *testing.T) {
 		"handed over already":          {[]string{"begun", "done"}, "", 0, time.Second, true},
 		"handed over meanwhile":        {[]string{"begun"}, "done", 300 * time.Millisecond, 2 * time.Second, true},
 		"the sidecar is not stopped":   {nil, "", 1900 * time.Millisecond, 5 * time.Second, false},
-		"the sidecar died on the way":  {[]string{"begun"}, "", 6900 * time.Millisecond, 12 * time.Second, true},
+		"the sidecar died on the way":  {[]string{"begun"}, "", 17 * time.Second, 25 * time.Second, true},
 		"left over from another start": {[]string{"stopping"}, "", 1900 * time.Millisecond, 5 * time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {

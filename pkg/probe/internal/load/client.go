@@ -31,13 +31,15 @@ const maxAnswer = 64 << 10
 // one blackholed connection would look like an outage of the whole service.
 // A connection on which an operation ended without an answer is closed, and
 // with it all idle ones: they lead, most likely, to the same dead pod, and
-// each would cost another operation its timeout. The same goes for an answer of
-// 500 and above: a pod that lost its leadership goes on answering on connections
-// that it has, and a client that stayed with it would measure its own patience
-// instead of the Service. The next operation connects anew, through the Service,
-// and gives up on a connection after DialTimeout.
-// Redirects are answers like others: following one would hide that a pod that
-// is not active was asked.
+// each would cost another operation its timeout. The same goes after a second
+// of nothing but answers of 500 and above: a pod that lost its
+// leadership goes on answering on connections that it has, and a client that
+// stayed with it would measure its own patience instead of the Service. The next
+// operation connects anew, through the Service, and gives up on a connection
+// after DialTimeout.
+// One redirect is followed, as Vault's own client does: a standby that cannot
+// pass a request on names the active pod instead. Which pod answered in the end
+// is in the record.
 type client struct {
 	base   *url.URL
 	mount  string
@@ -46,7 +48,9 @@ type client struct {
 	http   *http.Client
 	pool   *http.Transport
 
-	emptied atomic.Int64 // when the pool was last emptied, ns since 1970
+	patience time.Duration
+	served   atomic.Int64 // when a pod last served, ns since 1970
+	emptied  atomic.Int64 // when the pool was last emptied, ns since 1970
 }
 
 // reply is what became of a request.
@@ -86,10 +90,11 @@ func newClient(cfg wire.Config) (*client, error) {
 		DisableCompression:  true,
 	}
 	return &client{
-		base: base, mount: strings.Trim(cfg.Mount, "/"), prefix: strings.Trim(cfg.Prefix, "/"), token: cfg.Token, pool: pool,
+		patience: patience,
+		base:     base, mount: strings.Trim(cfg.Mount, "/"), prefix: strings.Trim(cfg.Prefix, "/"), token: cfg.Token, pool: pool,
 		http: &http.Client{
 			Transport:     pool,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: followOne,
 		},
 	}, nil
 }
@@ -186,10 +191,32 @@ func (c *client) do(ctx context.Context, method, key string, body []byte) (int, 
 	if err != nil {
 		return failed(fmt.Errorf("reading the answer: %w", err))
 	}
-	if resp.StatusCode >= http.StatusInternalServerError {
+	c.heed(resp.StatusCode)
+	return resp.StatusCode, reply{pod: resp.Header.Get("X-Vault-Hostname")}, answer
+}
+
+// followOne follows the first redirect if it stays encrypted: the token goes
+// with it.
+func followOne(next *http.Request, via []*http.Request) error {
+	if len(via) > 1 || next.URL.Scheme != "https" {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// patience is how long a client bears with pods that answer but cannot serve.
+// A pod that hands leadership over is back, passing requests on, sooner than a
+// new connection could find the next active one.
+const patience = time.Second
+
+// heed draws the consequence of an answer for the connections.
+func (c *client) heed(status int) {
+	now := time.Now().UnixNano()
+	if status < http.StatusInternalServerError && status != http.StatusTemporaryRedirect {
+		c.served.Store(now)
+	} else if now-c.served.Load() >= int64(c.patience) {
 		c.emptyPool()
 	}
-	return resp.StatusCode, reply{pod: resp.Header.Get("X-Vault-Hostname")}, answer
 }
 
 // emptyEvery is how often the pool is emptied at most: seldom enough that a
