@@ -53,7 +53,7 @@ unit: go ## Unit tests under the race detector
 
 .PHONY: smoke
 smoke: up ## End-to-end proof of the fixtures on the kind cluster
-	go test -count=1 -timeout 20m -tags e2e ./fixtures/... -args -kubeconfig "$$($(RUN) kubeconfig)"
+	go test -count=1 -timeout 20m -tags e2e ./fixtures/environment/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)"
 
 .PHONY: lint
 lint: go ## gofmt, vet, staticcheck
