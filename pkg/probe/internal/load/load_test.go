@@ -356,49 +356,6 @@ func testOneTimeoutEmptiesThePool(t *testing.T) {
 	}
 }
 
-// A pod that says it cannot serve is not asked again on the same connection.
-func TestAFailedAnswerEmptiesThePool(t *testing.T) {
-	server := fakevault.New("vault-0")
-	defer server.Close()
-	c, err := newClient(wire.Config{
-		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, Mount: "secret",
-	}.WithDefaults())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.pool.CloseIdleConnections()
-	c.patience = 0
-	dials, dial := 0, c.pool.DialContext
-	c.pool.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dials++
-		return dial(ctx, network, address)
-	}
-	for i, step := range []struct {
-		status, dials int
-	}{{0, 1}, {0, 0}, {http.StatusForbidden, 0}, {http.StatusInternalServerError, 0}, {0, 1}, {http.StatusTemporaryRedirect, 0}} {
-		server.Intercept(nil)
-		if step.status != 0 {
-			server.Intercept(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(step.status) })
-		}
-		before := dials
-		c.read(t.Context(), "k")
-		if n := dials - before; n != step.dials {
-			t.Errorf("read %d, answered with status %d, made %d connections, want %d", i, step.status, n, step.dials)
-		}
-	}
-	// A short trouble costs no connection.
-	c.patience = time.Hour
-	server.Intercept(nil)
-	c.read(t.Context(), "k")
-	before := dials
-	server.Intercept(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	c.read(t.Context(), "k")
-	c.read(t.Context(), "k")
-	if dials != before {
-		t.Error("one failed answer made the client leave")
-	}
-}
-
 // The judgement is not blind: a server that forgets is convicted by the same
 // client.
 func TestAForgetfulServerIsCaught(t *testing.T) { bubble(t, testAForgetfulServerIsCaught) }
@@ -432,38 +389,5 @@ func testFinalGivesUpWithTheContext(t *testing.T) {
 	defer cancel()
 	if _, err := b.load.Final(ctx); err == nil || !strings.Contains(err.Error(), "sealed") {
 		t.Errorf("reading a sealed server says %v, want why", err)
-	}
-}
-
-// A standby that names the active pod is believed once; a circle ends.
-func TestOneRedirectIsFollowed(t *testing.T) {
-	server := fakevault.New("vault-0")
-	defer server.Close()
-	c, err := newClient(wire.Config{
-		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, Mount: "secret",
-	}.WithDefaults())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.pool.CloseIdleConnections()
-	redirects := 1
-	server.Intercept(func(w http.ResponseWriter, r *http.Request) {
-		if redirects--; redirects >= 0 {
-			http.Redirect(w, r, server.URL+r.URL.Path, http.StatusTemporaryRedirect)
-		}
-	})
-	if r := c.write(t.Context(), "k", "v", 0); r.outcome != history.OK || r.pod != "vault-0" {
-		t.Errorf("a write that was redirected once is %s (%s), answered by %q", r.outcome, r.err, r.pod)
-	}
-	redirects = 2
-	if r := c.read(t.Context(), "k"); r.outcome != history.Fail || !strings.Contains(r.err, "HTTP 307") {
-		t.Errorf("a read that was redirected twice is %s (%s)", r.outcome, r.err)
-	}
-	next, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://plain/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := followOne(next, make([]*http.Request, 1)); err == nil {
-		t.Error("a redirect to plaintext would be followed")
 	}
 }
