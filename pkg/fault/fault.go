@@ -64,6 +64,13 @@ type Injected interface {
 	Recover(ctx context.Context) error
 }
 
+// Patient is an Injected whose witness may take long to show, for reasons that
+// lie in the target.
+type Patient interface {
+	// Patience is how long to wait for the witness at least.
+	Patience() time.Duration
+}
+
 // Witness is the proof: what was seen, and when.
 type Witness struct {
 	Evidence string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,23 +35,34 @@ func (f *PodDelete) Inject(ctx context.Context) (Injected, error) {
 	if err := pods.Delete(ctx, f.Pod, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}); err != nil {
 		return nil, fmt.Errorf("deleting pod %s/%s: %w", f.Env.Namespace, f.Pod, err)
 	}
-	return &podDeleted{fault: f, uid: pod.UID}, nil
+	d := &podDeleted{fault: f, uid: pod.UID, grace: corev1.DefaultTerminationGracePeriodSeconds * time.Second}
+	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		d.grace = time.Duration(*s) * time.Second
+	}
+	return d, nil
 }
 
 type podDeleted struct {
 	fault *PodDelete
 	uid   types.UID
+	grace time.Duration
 }
+
+// Patience is the pod's grace period, all of which a hanging process takes,
+// and what the kubelet needs to clean up after it.
+func (d *podDeleted) Patience() time.Duration { return d.grace + 30*time.Second }
 
 // Witness waits until the pod's UID is gone from the API server, replaced by
 // another or by nothing yet.
 func (d *podDeleted) Witness(ctx context.Context) (Witness, error) {
-	var seen string
+	seen := "the API server was not asked in time"
 	var witness Witness
 	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
 		pod, err := d.fault.Env.Client.CoreV1().Pods(d.fault.Env.Namespace).Get(ctx, d.fault.Pod, metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			seen = err.Error()
+			if ctx.Err() == nil {
+				seen = err.Error()
+			}
 			return false, nil // the API server may stumble in a fault; the deadline decides
 		}
 		current := types.UID("")

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -164,5 +165,24 @@ func TestPodDeleteHasItsWitness(t *testing.T) {
 	defer cancel()
 	if _, err := stays.Witness(ctx); !errors.Is(err, ErrNoWitness) {
 		t.Errorf("a pod that stays: %v, want ErrNoWitness", err)
+	}
+}
+
+// A process that hangs when it is told to stop takes its whole grace period,
+// and the fault has hit all the same.
+func TestPodDeleteWaitsForTheGracePeriod(t *testing.T) {
+	grace := int64(45)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "vault-0", Namespace: "vault", UID: "old"}}
+	for want, seconds := range map[time.Duration]*int64{75 * time.Second: &grace, 60 * time.Second: nil} {
+		pod.Spec.TerminationGracePeriodSeconds = seconds
+		env := &Env{Client: fake.NewClientset(pod.DeepCopy()), Namespace: "vault"}
+		injected, err := (&PodDelete{Env: env, Pod: "vault-0"}).Inject(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		patient, ok := injected.(Patient)
+		if !ok || patient.Patience() != want {
+			t.Errorf("a deleted pod with grace period %v asks for patience %v, want %s", seconds, patient, want)
+		}
 	}
 }

@@ -20,8 +20,8 @@ const (
 	// calm is how long the load flows before a fault and after its end, to
 	// show that what is seen in between comes from the fault.
 	calm = 5 * time.Second
-	// witnessTimeout is how long a fault may take to show; Chaos Mesh needs a
-	// second, the graceful end of a pod up to its grace period of 30 s.
+	// witnessTimeout is how long a fault may take to show, unless it asks for
+	// more patience; Chaos Mesh needs a second.
 	witnessTimeout = 45 * time.Second
 	// wholeTimeout is how long Vault may take to be whole again: a restart of a
 	// container behind the kubelet's back-off, and its unsealing.
@@ -119,7 +119,11 @@ func run(ctx context.Context, r *conformance.Case, n int, p plan) (result, error
 		BudgetMS: float64(r.Budget.Milliseconds()),
 	}
 	verdict := func() error {
-		witnessCtx, cancel := context.WithTimeout(ctx, witnessTimeout)
+		patience := witnessTimeout
+		if p, ok := injected.(fault.Patient); ok {
+			patience = max(patience, p.Patience())
+		}
+		witnessCtx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		witness, err := injected.Witness(witnessCtx)
 		if err != nil {
