@@ -215,7 +215,7 @@ function drawFlags(g) {
 
 // drawMarks writes the milestones of a recovery once there is room for them.
 function drawMarks(g) {
-  if (view.to - view.from > 90000) return;
+  if ((plan.w - plan.left - plan.right) * 1000 / (view.to - view.from) < 9) return; // pixels a second
   const seen = inView().flatMap(({ fault }) => (fault.marks || []).map(m => ({ x: xOf(m.at), at: m.at, text: m.name + " " + took(m.at - fault.from) })))
     .filter(m => m.at >= view.from && m.at <= view.to).sort((a, b) => a.x - b.x);
   g.setLineDash([3, 3]); g.strokeStyle = ink.fault; g.lineWidth = 1;
