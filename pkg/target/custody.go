@@ -61,10 +61,9 @@ func (t *Target) findCustody(ctx context.Context, opts Options) error {
 		Audience: cm.Data["audience"],
 	}
 	if endpoint != "" {
-		if err := ensureRunner(ctx, t.Client); err != nil {
+		if config.TokenSource, err = RunnerTokens(ctx, t.Client, config.Audience); err != nil {
 			return err
 		}
-		config.TokenSource = oauth2.ReuseTokenSource(nil, &runnerTokens{ctx: ctx, client: t.Client, audience: config.Audience})
 	}
 	store, err := custody.Dial(ctx, config)
 	if err != nil {
@@ -72,6 +71,15 @@ func (t *Target) findCustody(ctx context.Context, opts Options) error {
 	}
 	t.Custody = store
 	return nil
+}
+
+// RunnerTokens are tokens for custody's audience of the service account of the
+// suites, which is created if it is absent. They are asked for as needed.
+func RunnerTokens(ctx context.Context, client kubernetes.Interface, audience string) (oauth2.TokenSource, error) {
+	if err := ensureRunner(ctx, client); err != nil {
+		return nil, err
+	}
+	return oauth2.ReuseTokenSource(nil, &runnerTokens{ctx: ctx, client: client, audience: audience}), nil
 }
 
 // ensureRunner creates the service account of the suites, and its namespace, if
