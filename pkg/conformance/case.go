@@ -31,6 +31,10 @@ type Case struct {
 	Traffic *Traffic
 	// Faults is what faults are made with.
 	Faults *fault.Env
+	// CustodySwitch makes custody fail; nil if this target's cannot be made to.
+	CustodySwitch fault.CustodySwitch
+	// Power turns nodes off and on; nil if nobody here can.
+	Power fault.NodePower
 	// Trials is how often each fault is to be injected.
 	Trials int
 	// Budget is how long an outage may last; 0 if none is set for the check.
@@ -123,11 +127,17 @@ func (s *session) perform(ctx ginkgo.SpecContext, check Check, kind string, body
 	r := &Case{
 		Check: check, Target: s.target, Log: s.log, Trials: s.opts.Trials, Faults: s.faults,
 		Budget: s.budgets[check.ID], ID: s.runID, Dir: s.dir, session: s,
+		CustodySwitch: s.opts.CustodySwitch, Power: s.opts.Power,
 		Rand:         rand.New(rand.NewPCG(uint64(s.seed), h.Sum64())),
 		measurements: map[string]float64{},
 	}
 	started := time.Now()
 	err := s.guard(func() error {
+		if applies, err := check.appliesTo(s.about.VaultVersion); err != nil {
+			return inconclusive{err}
+		} else if !applies {
+			return r.Skip("demanded from Vault %s on, and this is %s", check.Since, s.about.VaultVersion)
+		}
 		if kind == Chaos {
 			traffic, err := s.startTraffic(ctx)
 			if err != nil {

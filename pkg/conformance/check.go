@@ -46,6 +46,9 @@ type Check struct {
 	Source string
 	// Observe says how the check looks.
 	Observe string
+	// Since is the first version of Vault that the demand applies to, such as
+	// "2.0": an older one is not asked for it. Empty means all.
+	Since string
 	// Timeout ends a check that hangs. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Last marks a check that judges what all others did, and so runs after
@@ -75,7 +78,10 @@ type registered struct {
 
 var catalogue []registered
 
-var idForm = regexp.MustCompile(`^[A-Z]{3,4}-[0-9]{2}$`)
+var (
+	idForm      = regexp.MustCompile(`^[A-Z]{3,4}-[0-9]{2}$`)
+	versionForm = regexp.MustCompile(`^[0-9]+\.[0-9]+$`)
+)
 
 // It registers a check as a spec with the labels id, area, level and kind
 // (Conformance or Chaos). Call it from a package variable: var _ = It(…). A
@@ -114,6 +120,8 @@ func (c Check) validate(kind string) error {
 		return fmt.Errorf("check %s lacks its area, assertion, source or way to observe", c.ID)
 	case c.Level != Must && c.Level != Should:
 		return fmt.Errorf("check %s has level %q, not MUST or SHOULD", c.ID, c.Level)
+	case c.Since != "" && !versionForm.MatchString(c.Since):
+		return fmt.Errorf("check %s applies since %q, which is no version such as 2.0", c.ID, c.Since)
 	case kind != Conformance && kind != Chaos:
 		return fmt.Errorf("check %s is of kind %q, not %s or %s", c.ID, kind, Conformance, Chaos)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/vaultproof/vaultproof/pkg/fault"
 )
 
 // Options are what a run can be told. DefaultOptions fills in all of them.
@@ -40,6 +42,10 @@ type Options struct {
 	CustodyEndpoint string
 	// Budgets is a file of outage budgets.
 	Budgets string
+	// CustodySwitch and Power, if set, let checks break custody and nodes, which
+	// the Kubernetes API cannot.
+	CustodySwitch fault.CustodySwitch
+	Power         fault.NodePower
 	// List prints the checks instead of running them.
 	List bool
 	// Out gets the summary and the list. It never gets a secret.

@@ -129,7 +129,7 @@ func (s *session) setUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("describing the target: %w", err)
 	}
-	return nil
+	return s.narrow(Checks())
 }
 
 // learnSecrets reads what no file of the run may hold. Without custody there is
