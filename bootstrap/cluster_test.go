@@ -44,7 +44,7 @@ func TestCluster(t *testing.T) {
 			}
 		}
 		if got := len(r.versions()); got != 10 {
-			t.Errorf("custody holds %d secrets, want 5 shares, 3 tokens, claim and proof", got)
+			t.Errorf("custody holds %d secrets, want 5 shares, 3 tokens, claim and proof, and no token for snapshots", got)
 		}
 	})
 	t.Run("only ordinal 0 initialises", func(t *testing.T) {

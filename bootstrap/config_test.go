@@ -4,6 +4,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/vaultproof/vaultproof/bootstrap/connect"
 )
 
 func noEnv(string) (string, bool) { return "", false }
@@ -17,7 +20,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.custodyProject != "from-flag" || c.pod != "vault-2" || c.logLevel != slog.LevelDebug || c.threshold != 3 {
+	if c.Project != "from-flag" || c.pod != "vault-2" || c.logLevel != slog.LevelDebug || c.threshold != 3 {
 		t.Errorf("%+v; want the flag before the environment before the default", c)
 	}
 }
@@ -38,6 +41,14 @@ func TestParseRefuses(t *testing.T) {
 		"no pod name":           {[]string{"-pod-name="}, "-pod-name"},
 		"a deployment's pod":    {[]string{"-pod-name=vault-7f9c-xk2lp"}, "-pod-name"},
 		"period too short":      {[]string{"-provisioner-period=5s"}, "period"},
+		"replaced too early":    {[]string{"-provisioner-max-age=1h"}, "-provisioner-max-age"},
+		"registrar in the open": {[]string{"-registrar-listen=:8211"}, "-registrar-listen"},
+		"endpoint alone":        {[]string{"-snapshot-endpoint=http://gcs:4443"}, "-snapshot-url"},
+		"endpoint of a folder":  {[]string{"-snapshot-endpoint=http://gcs:4443", "-snapshot-url=file:///snapshots"}, "-snapshot-url"},
+		"bad endpoint":          {[]string{"-snapshot-endpoint=gcs:4443", "-snapshot-url=gs://b"}, "-snapshot-endpoint"},
+		"snapshots nowhere":     {[]string{"-snapshot-url=s3://bucket"}, "-snapshot-url"},
+		"snapshots too often":   {[]string{"-snapshot-url=gs://b", "-snapshot-every=1ms"}, "-snapshot-every"},
+		"no snapshot kept":      {[]string{"-snapshot-url=gs://b", "-snapshot-keep=0"}, "-snapshot-keep"},
 		"unknown flag":          {[]string{"-custody"}, "custody"},
 		"stray argument":        {[]string{"start"}, "start"},
 		"bad level":             {[]string{"-log-level=loud"}, "loud"},
@@ -51,8 +62,23 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestDefaults(t *testing.T) {
+	c, err := parse([]string{"-custody-project=p", "-pod-name=vault-0"}, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.keepRoot || !c.fence || c.storageDir != "" || c.maxAge != 720*time.Hour {
+		t.Errorf("keep root token %t, fence %t, storage folder %q, greatest age %s; want false, true, none, 720h", c.keepRoot, c.fence, c.storageDir, c.maxAge)
+	}
+	c.storageDir = t.TempDir() + "/absent"
+	if _, err := c.markers(); err == nil || !strings.Contains(err.Error(), "-storage-dir") {
+		t.Errorf("error %v; want one that names the flag", err)
+	}
+}
+
 func TestPeersLeaveThisPodOut(t *testing.T) {
-	c := config{pod: "vault-1", peers: "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,https://vault-2.vault-internal:8200,", vaultCA: "ca.crt"}
+	c := config{Options: connect.Options{VaultCA: "ca.crt"}, pod: "vault-1",
+		peers: "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,https://vault-2.vault-internal:8200,"}
 	peers, err := c.peerClients()
 	if err != nil || len(peers) != 2 || peers["vault-0"] == nil || peers["vault-2"] == nil {
 		t.Errorf("peers %v, error %v", peers, err)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/keys"
-	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
 
 // handOver is the subcommand that the kubelet runs before it stops the pod. It
@@ -34,22 +33,22 @@ func handOver(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err = files.Begin(); err != nil {
 		return err
 	}
-	own, err := vault.New(c.vaultAddr, c.vaultCA, c.vaultServerName)
+	own, err := c.Vault()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, handover.Budget+handover.Settle)
 	defer cancel()
-	secret := (&keys.Ring{Prefix: c.prefix}).Handover()
+	secret := (&keys.Ring{Prefix: c.Prefix}).Handover()
 	said, err = (&handover.Handover{Vault: own, Secret: secret, Stopping: files.Stopping, Settle: handover.Settle,
 		// Custody is only asked by the pod that is active.
 		Token: func(ctx context.Context) ([]byte, error) {
-			store, err := c.custody(ctx)
+			store, err := c.Custody(ctx)
 			if err != nil {
 				return nil, err
 			}
 			defer store.Close()
-			return (&keys.Ring{Store: store, Prefix: c.prefix}).Get(ctx, secret)
+			return (&keys.Ring{Store: store, Prefix: c.Prefix}).Get(ctx, secret)
 		}}).Run(ctx)
 	return err
 }

@@ -1,10 +1,12 @@
 // Command bootstrap is the sidecar in every Vault pod. It initialises Vault
 // exactly once, keeps its keys in custody, unseals its own pod, provisions
-// policies and the provisioner token, and says at any time what it waits for.
+// policies and tokens, takes snapshots, and says at any time what it waits for.
 // How it decides is written down in package machine.
 //
 // "bootstrap handover" is its preStop hook: it makes an active Vault hand its
-// leadership over before it is stopped.
+// leadership over before it is stopped. "bootstrap break-glass" makes a root
+// token with the shares in custody, and "bootstrap restore" brings a snapshot up in
+// an empty cluster. "bootstrap version" prints a hash of the sources.
 package main
 
 import (
@@ -16,60 +18,107 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/vaultproof/vaultproof/bootstrap/breakglass"
 	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/machine"
+	"github.com/vaultproof/vaultproof/bootstrap/restore"
 	"github.com/vaultproof/vaultproof/bootstrap/sidecar"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
 )
 
+// buildID is a hash of the sources this was built from; builds that differ by
+// their tags alone share it. The linker sets it.
+var buildID = "unknown"
+
 func main() {
+	// A core dump would hold the keys.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		fmt.Fprintln(os.Stderr, "core dumps cannot be turned off:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "handover" {
-		log := handover.PodLog()
-		err := handOver(ctx, os.Args[2:], log)
-		_ = log.Close()
-		if err != nil {
-			// Standard error and the exit code end up in an event of the pod.
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := dispatch(ctx, os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			os.Exit(2)
+		}
+		if subcommand(os.Args[1:]) != "" {
+			// For people: what a preStop hook writes here ends up in an event of the pod.
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
 		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("the bootstrap sidecar cannot run", "error", err.Error())
 		os.Exit(1)
 	}
 }
 
-// run works until ctx ends, which is no error. It logs to out.
+// dispatch runs the subcommand that the arguments begin with, or the sidecar.
+func dispatch(ctx context.Context, args []string) error {
+	switch subcommand(args) {
+	case "handover":
+		log := handover.PodLog()
+		defer log.Close()
+		return handOver(ctx, args[1:], log)
+	case "break-glass":
+		return breakglass.Main(ctx, args[1:], os.LookupEnv, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	case "restore":
+		return restore.Main(ctx, args[1:], os.LookupEnv, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	case "version":
+		_, err := fmt.Println(buildID)
+		return err
+	}
+	err := run(ctx, args, os.Stdout)
+	if errors.Is(err, errShed) {
+		return shed(ctx, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	}
+	return err
+}
+
+// subcommand is the first argument, unless that is a flag.
+func subcommand(args []string) string {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return ""
+	}
+	return args[0]
+}
+
+// run works until ctx ends, which is no error, or ends with errShed. It logs to out.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	c, err := parse(args, os.LookupEnv)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.logLevel}))
-	// Of an earlier life of this container in the same pod.
-	if err := (handover.Files{Done: c.handoverDone}).Clear(); err != nil {
-		log.Warn("a stop of this pod may not wait for the handover of leadership", "pod", c.pod, "error", err.Error())
-	}
-	o, closeCustody, err := c.options(ctx, log)
+	past, again, err := resumed(os.LookupEnv)
 	if err != nil {
 		return err
 	}
-	defer closeCustody()
-
+	// Of an earlier life of this container in the same pod. One of this process is
+	// not over: its handover may be under way.
+	if again {
+		log.Debug("going on with fresh memory", "pod", c.pod)
+	} else if err := (handover.Files{Done: c.handoverDone}).Clear(); err != nil {
+		log.Warn("a stop of this pod may not wait for the handover of leadership", "pod", c.pod, "error", err.Error())
+	}
 	board := status.NewBoard(c.pod)
+	secrets := &skin{after: c.shedAfter}
+	p, err := c.connect(ctx, board, secrets.touch, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Status is served until the machine has ended, keys in hand included.
+	// Status is served and labels are carried until the machine has ended, keys in
+	// hand included.
 	serving, endServing := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -77,21 +126,54 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			cancel(err)
 		}
 	})
-	log.Info("bootstrap sidecar started", "pod", c.pod, "vault", c.vaultAddr, "custodyEndpoint", c.custodyEndpoint, "custodyProject", c.custodyProject, "prefix", c.prefix)
-	s := sidecar.New(o)
+	log.Info("bootstrap sidecar started", "pod", c.pod, "vault", c.VaultAddr, "custodyEndpoint", c.Endpoint, "custodyProject", c.Project, "prefix", c.Prefix)
+	if p.registrar != nil {
+		wg.Go(func() {
+			if err := c.listenToVault(serving, p.registrar); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	if p.fence != nil {
+		wg.Go(func() { p.fence.Run(serving) })
+	}
+	if p.taker != nil {
+		wg.Go(func() { p.taker.Run(ctx) })
+	}
+	p.sidecar.Resume = past
+	s := sidecar.New(p.sidecar)
 	defer s.Close()
 	machine.Run(ctx, s, c.stopGrace, func(t machine.Turn) {
 		if t.News {
 			transition(ctx, log, c.pod, t)
 		}
+		if p.fence != nil {
+			p.fence.Role(t.Facts.Role == machine.Active)
+		}
+		if p.taker != nil {
+			p.taker.Role(worthTaking(t.Facts))
+		}
 		board.Set(show(s, c.pod, t), s.Holding())
-	}, func(t machine.Turn) { board.Set(show(s, c.pod, t), s.Holding()) })
+	}, func(t machine.Turn) {
+		board.Set(show(s, c.pod, t), s.Holding())
+		busy := board.Pending() || (p.taker != nil && p.taker.Busy())
+		if !busy && secrets.due(t, time.Now()) {
+			cancel(errShed)
+		}
+	})
+	cancel(nil)
+	if p.registrar != nil {
+		c.lastWords(serving, p.registrar)
+	}
 	endServing()
 	wg.Wait()
 	if s.Holding() {
 		return errors.New("told to stop while keys of a freshly initialised Vault had not reached custody, and the grace period was not enough to store them: this Vault was never opened, see /status of the next sidecar for how to begin afresh")
 	}
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	switch err := context.Cause(ctx); {
+	case errors.Is(err, errShed):
+		return errors.Join(handOn(s.Resume()), err)
+	case err != nil && !errors.Is(err, context.Canceled):
 		return err
 	}
 	log.Info("bootstrap sidecar stopped", "pod", c.pod)
@@ -112,7 +194,19 @@ func show(s *sidecar.Sidecar, pod string, t machine.Turn) status.Status {
 		Provisioned:       t.Facts.Provisioned,
 		Ready:             s.Ready(),
 		LastUnsealSeconds: s.LastUnseal().Seconds(),
+		Hold:              hold(t),
 	}
+}
+
+// hold is the reason why Vault is left sealed, if it is.
+func hold(t machine.Turn) string {
+	switch {
+	case t.Decision.State != machine.Held:
+		return ""
+	case t.Facts.Hold == "":
+		return "(no reason given)"
+	}
+	return t.Facts.Hold
 }
 
 // transition logs the one line of a transition, loud enough for what it says.
@@ -121,7 +215,7 @@ func transition(ctx context.Context, log *slog.Logger, pod string, t machine.Tur
 	switch {
 	case t.Decision.State == machine.Blocked:
 		level = slog.LevelError
-	case t.Decision.Troubled():
+	case t.Decision.State == machine.Rebuilding, t.Decision.State == machine.Held, t.Decision.Troubled():
 		level = slog.LevelWarn
 	}
 	log.Log(ctx, level, fmt.Sprintf("state %s", t.Decision.State), "pod", pod, "reason", t.Decision.Name, "why", t.Decision.Text)

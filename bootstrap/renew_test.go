@@ -1,21 +1,29 @@
 package main
 
 import (
+	"context"
+	"log/slog"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"github.com/vaultproof/vaultproof/bootstrap/breakglass"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
+	"github.com/vaultproof/vaultproof/fixtures/secretmanager/secretmanagertest"
+	"github.com/vaultproof/vaultproof/pkg/ceremony"
+	"github.com/vaultproof/vaultproof/pkg/custody"
 )
 
-// TestToken is the life of the provisioner token beside one Vault: renewed,
-// replaced when dead, and good for service when the root token is gone.
+// TestToken is the life of the tokens beside one Vault: renewed, replaced when
+// they are old or dead, without a root token and with one of break-glass.
 func TestToken(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.pods[0]
 	audit := r.path("audit.log")
-	p.extra = []string{"-provisioner-period", "30s", "-audit-files", audit}
+	p.extra = []string{"-keep-root-token=false", "-provisioner-period", "30s", "-provisioner-max-age", "0", "-audit-files", audit}
 	p.startVault()
 	p.startSidecar()
 	provisioned := func(s status.Status) bool { return ready(s) && s.Provisioned }
@@ -25,16 +33,33 @@ func TestToken(t *testing.T) {
 		p.startSidecar()
 	}
 	p.await("provisioned", settle, provisioned)
-	root, token := r.secret(r.ring.Root()), r.secret(r.ring.Provisioner())
-	s, err := p.client(root).Auth().Token().CreateOrphan(&api.TokenCreateRequest{Policies: []string{"admin"}})
-	must(t, err)
-	admin := p.client(s.Auth.ClientToken) // outlives the root token
+	token := r.secret(r.ring.Provisioner())
+	root := p.root() // of the test; the sidecar knows nothing of it
+	kill := func(id string) { must(t, root.Auth().Token().RevokeTree(r.secret(id))) }
 
+	t.Run("no root token is left", func(t *testing.T) {
+		if got := r.states(r.ring.Root()); !slices.Equal(got, []custody.State{custody.Destroyed}) {
+			t.Errorf("versions of the root token are %v, want one, destroyed", got)
+		}
+		if n := liveRoots(t, root); n != 1 {
+			t.Errorf("%d root tokens are alive, want the test's alone", n)
+		}
+	})
 	t.Run("an audit device writes the file", func(t *testing.T) {
-		devices, err := p.client(root).Sys().ListAudit()
+		devices, err := root.Sys().ListAudit()
 		must(t, err)
 		if len(devices) != 1 || devices["file-audit/"] == nil || devices["file-audit/"].Options["file_path"] != audit {
 			t.Errorf("audit devices are %+v", devices)
+		}
+	})
+	t.Run("a restart adds nothing", func(t *testing.T) {
+		before := r.versions()
+		restart()
+		p.await("provisioned", settle, provisioned)
+		for id, n := range r.versions() {
+			if n != before[id] {
+				t.Errorf("secret %s went from %d versions to %d", id, before[id], n)
+			}
 		}
 	})
 	t.Run("renewed after a third of its period", func(t *testing.T) {
@@ -54,19 +79,28 @@ func TestToken(t *testing.T) {
 			t.Errorf("it had only %s left of its period of 30s", lowest)
 		}
 	})
-	t.Run("replaced when it is dead", func(t *testing.T) {
-		must(t, admin.Auth().Token().RevokeTree(token))
-		restart()
-		p.await("provisioned", settle, provisioned)
-		if now := r.secret(r.ring.Provisioner()); now == token {
-			t.Error("custody still holds the dead token")
-		} else if _, err := p.client(now).Auth().Token().LookupSelf(); err != nil {
-			t.Errorf("the new token is not alive: %v", err)
+	t.Run("replaced when it is too old", func(t *testing.T) {
+		restart("-provisioner-max-age", "30s")
+		states := func(id string) []custody.State { return r.states(id) }
+		if !eventually(settle, func() bool {
+			return slices.Equal(states(r.ring.Provisioner()), []custody.State{custody.Disabled, custody.Enabled}) &&
+				slices.Equal(states(r.ring.Handover()), []custody.State{custody.Disabled, custody.Enabled})
+		}) {
+			t.Fatalf("versions are %v and %v", states(r.ring.Provisioner()), states(r.ring.Handover()))
 		}
+		if _, err := p.client(token).Auth().Token().LookupSelf(); err != nil {
+			t.Errorf("the old token was revoked, or died: %v", err)
+		}
+		if s, err := p.client(r.secret(r.ring.Provisioner())).Auth().Token().LookupSelf(); err != nil || s.Data["orphan"] != true {
+			t.Errorf("the new one is no orphan, or dead: %v", err)
+		}
+		p.await("provisioned, without a reservation", settle, func(s status.Status) bool { return provisioned(s) && !reserved(s) })
+		restart("-provisioner-max-age", "0")
+		p.await("provisioned", settle, provisioned)
 	})
-	t.Run("a handover token that died meanwhile is replaced at the next renewal", func(t *testing.T) {
+	t.Run("a handover token that died is replaced at the next renewal, without root", func(t *testing.T) {
 		dead, kept := r.secret(r.ring.Handover()), r.secret(r.ring.Provisioner())
-		must(t, admin.Auth().Token().RevokeTree(dead))
+		kill(r.ring.Handover())
 		if !eventually(settle, func() bool { return r.secret(r.ring.Handover()) != dead }) {
 			t.Error("custody still holds the dead token")
 		}
@@ -78,41 +112,101 @@ func TestToken(t *testing.T) {
 		if r.secret(r.ring.Provisioner()) != kept {
 			t.Error("the provisioner token was replaced although it lives")
 		}
-		p.await("provisioned", settle, provisioned)
 	})
-	t.Run("root token revoked on demand", func(t *testing.T) {
-		restart("-keep-root-token=false")
-		p.await("provisioned", settle, provisioned)
-		if _, err := p.client(root).Auth().Token().LookupSelf(); err == nil {
-			t.Error("the root token is alive")
-		}
+	t.Run("a changed policy is told, and mended by break-glass", func(t *testing.T) {
+		must(t, root.Sys().PutPolicy("admin", `path "*" { capabilities = ["read"] }`))
 		restart()
-		s := p.await("provisioned without a root token", settle, provisioned)
-		if strings.Contains(s.Why, "reservation") {
-			t.Errorf("it has a reservation about a root token that was to be revoked: %s", s.Why)
+		s := p.await("telling", settle, reserved)
+		if !strings.Contains(s.Why, "policy admin") || !strings.Contains(s.Why, "kubectl exec") || !strings.Contains(s.Why, p.name+" -c bootstrap -- /usr/local/bin/bootstrap break-glass") {
+			t.Errorf("the reason %q does not tell what differs and what to run", s.Why)
+		}
+		p.breakGlass()
+		restart() // or a minute later
+		p.await("mended", settle, func(s status.Status) bool { return provisioned(s) && !reserved(s) })
+		if have, err := root.Sys().GetPolicy("admin"); err != nil || strings.Contains(have, `path "*"`) {
+			t.Errorf("policy admin is %q (error %v)", have, err)
+		}
+		if got := r.states(r.ring.Root()); slices.Contains(got, custody.Enabled) {
+			t.Errorf("versions of the root token are %v", got)
 		}
 	})
-	t.Run("root token gone although it was to be kept", func(t *testing.T) {
-		restart("-keep-root-token=true")
-		s := p.await("provisioned", settle, provisioned)
-		if !strings.Contains(s.Why, "reservation") || !strings.Contains(s.Why, "revoked") {
-			t.Errorf("the reason %q does not tell that policies were not checked", s.Why)
-		}
-	})
-	t.Run("handover token dead and no root token to make another", func(t *testing.T) {
-		must(t, admin.Auth().Token().RevokeTree(r.secret(r.ring.Handover())))
+	t.Run("a dead provisioner token is replaced by break-glass", func(t *testing.T) {
+		dead := r.secret(r.ring.Provisioner())
+		kill(r.ring.Provisioner())
 		restart()
-		s := p.await("provisioned", settle, provisioned)
-		if !strings.Contains(s.Why, "reservation") || !strings.Contains(s.Why, r.ring.Handover()) || !strings.Contains(s.Why, "generate-root") {
-			t.Errorf("the reason %q does not tell that the handover token is dead", s.Why)
-		}
-	})
-	t.Run("neither token is alive", func(t *testing.T) {
-		must(t, admin.Auth().Token().RevokeTree(r.secret(r.ring.Provisioner())))
-		restart()
-		s := p.await("telling what to do", settle, func(s status.Status) bool { return strings.Contains(s.Why, "generate-root") })
+		s := p.await("telling what to do", settle, func(s status.Status) bool { return strings.Contains(s.Why, "break-glass") })
 		if s.Ready || !strings.Contains(s.Why, r.ring.Provisioner()) {
 			t.Error("an active Vault that is known to lack its provisioner token is ready")
 		}
+		p.breakGlass()
+		p.await("provisioned", settle, provisioned)
+		if now := r.secret(r.ring.Provisioner()); now == dead {
+			t.Error("custody still holds the dead token")
+		} else if _, err := p.client(now).Auth().Token().LookupSelf(); err != nil {
+			t.Errorf("the new token is not alive: %v", err)
+		}
+		if n := liveRoots(t, root); n != 1 {
+			t.Errorf("%d root tokens are alive, want the test's alone", n)
+		}
 	})
+	t.Run("root token kept on demand", func(t *testing.T) {
+		restart("-keep-root-token")
+		s := p.await("with a reservation", settle, reserved)
+		if !strings.Contains(s.Why, "was to be kept") {
+			t.Errorf("the reason %q does not tell that there is none", s.Why)
+		}
+		p.breakGlass()
+		restart()
+		p.await("without a reservation", settle, func(s status.Status) bool { return provisioned(s) && !reserved(s) })
+		kept := p.client(r.secret(r.ring.Root()))
+		if _, err := kept.Auth().Token().LookupSelf(); err != nil {
+			t.Errorf("it is dead: %v", err)
+		}
+		must(t, ceremony.Revoke(t.Context(), kept))
+	})
+}
+
+func reserved(s status.Status) bool { return strings.Contains(s.Why, "reservation") }
+
+// states are those of a secret's versions, oldest first.
+func (r *rig) states(id string) (out []custody.State) {
+	r.t.Helper()
+	versions, err := r.store.Versions(r.t.Context(), id)
+	must(r.t, err)
+	for _, v := range slices.Backward(versions) {
+		out = append(out, v.State)
+	}
+	return out
+}
+
+// liveRoots counts the tokens with the policy root.
+func liveRoots(t *testing.T, root *api.Client) (n int) {
+	t.Helper()
+	list, err := root.Logical().List("auth/token/accessors")
+	must(t, err)
+	for _, accessor := range list.Data["keys"].([]any) {
+		s, err := root.Auth().Token().LookupAccessor(accessor.(string))
+		if err != nil {
+			continue
+		}
+		if have, _ := s.TokenPolicies(); slices.Contains(have, "root") {
+			n++
+		}
+	}
+	return n
+}
+
+// breakGlass runs "bootstrap break-glass" beside the pod's sidecar.
+func (p *pod) breakGlass() {
+	r := p.rig
+	r.t.Helper()
+	env := map[string]string{
+		"VAULT_ADDR": p.url(), "VAULT_CA": r.path("ca.crt"), "SHARES": strconv.Itoa(r.ring.Shares),
+		"CUSTODY_ENDPOINT": r.custody.Endpoint, "CUSTODY_PROJECT": secretmanagertest.Project, "CUSTODY_AUDIENCE": secretmanagertest.Audience,
+		"CUSTODY_CA": r.path("custody-ca.crt"), "CUSTODY_TOKEN_FILE": r.path("token"),
+	}
+	ctx, cancel := context.WithTimeout(r.t.Context(), settle)
+	defer cancel()
+	must(r.t, breakglass.Main(ctx, nil, func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+		slog.New(slog.NewJSONHandler(&p.log, nil))))
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +23,13 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/vaultproof/vaultproof/bootstrap/keys"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
+	"github.com/vaultproof/vaultproof/deploy"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager/secretmanagertest"
 	"github.com/vaultproof/vaultproof/pkg/custody"
 	"github.com/vaultproof/vaultproof/pkg/issuer"
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // rig is a Vault cluster of real processes on loopback, with a real custody
@@ -47,10 +52,12 @@ type pod struct {
 	name                   string
 	vaultPort, clusterPort int
 	statusPort             int
+	mu                     sync.Mutex // of vault, which the kubelet's part restarts
 	vault                  *exec.Cmd
 	stop                   func() error // the sidecar
 	log                    safeBuffer   // of the sidecar, all its lives
 	extra                  []string     // flags
+	rebuilds               atomic.Int32 // times that the storage was emptied
 }
 
 // vaultBinary finds a real Vault or skips the test.
@@ -126,7 +133,7 @@ func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (p *pod) configure() {
 	r := p.rig
-	must(r.t, os.MkdirAll(r.path(p.name), 0o700))
+	must(r.t, os.MkdirAll(p.markers(), 0o700))
 	must(r.t, os.MkdirAll(r.path(p.name+".d"), 0o700))
 	var joins strings.Builder
 	for _, peer := range r.pods {
@@ -149,25 +156,85 @@ storage "raft" {
 `, p.url(), p.clusterPort, p.vaultPort, p.clusterPort, r.path("tls.crt"), r.path("tls.key"), r.path(p.name), p.name, joins.String()))
 }
 
+// data is the volume of Vault's data.
+func (p *pod) data() string { return p.rig.path(p.name) }
+
+// markers is the folder of the volume that the sidecar mounts.
+func (p *pod) markers() string { return filepath.Join(p.data(), "bootstrap") }
+
 func (p *pod) url() string { return fmt.Sprintf("https://127.0.0.1:%d", p.vaultPort) }
 
+// startVault runs what the StatefulSet runs in Vault's container.
 func (p *pod) startVault() {
 	p.rig.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	log, err := os.OpenFile(p.rig.path(p.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(p.rig.t, err)
 	defer log.Close()
-	p.vault = exec.Command(p.rig.binary, "server", "-config="+p.rig.path(p.name+".hcl"))
+	p.vault = exec.Command("/bin/sh", "-c", p.rig.startCommand(p))
 	p.vault.Stdout, p.vault.Stderr = log, log
 	p.vault.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(p.rig.t, p.vault.Start())
 }
 
+// startCommand is the shell command of Vault's container in the StatefulSet,
+// with the paths of this rig.
+func (r *rig) startCommand(p *pod) string {
+	r.t.Helper()
+	raw, err := deploy.FS.ReadFile("vault/base/statefulset.yaml")
+	must(r.t, err)
+	var set appsv1.StatefulSet
+	must(r.t, yaml.Unmarshal(raw, &set))
+	command := set.Spec.Template.Spec.Containers[0].Command
+	if len(command) != 3 || command[0] != "/bin/sh" || command[1] != "-c" {
+		r.t.Fatalf("Vault's container is started by %q, want a shell command", command)
+	}
+	for path, here := range map[string]string{"/vault/data": p.data(), "/bin/vault ": r.binary + " ", "/vault/config/vault.hcl": r.path(p.name + ".hcl")} {
+		if !strings.Contains(command[2], path) {
+			r.t.Fatalf("the start command of Vault's container has no %s", path)
+		}
+		command[2] = strings.ReplaceAll(command[2], path, here)
+	}
+	return command[2]
+}
+
 func (p *pod) killVault() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.vault != nil {
 		_ = p.vault.Process.Kill()
 		_ = p.vault.Wait()
 		p.vault = nil
 	}
+}
+
+// kubelet restarts Vault's container whenever the storage is to be emptied, as
+// the deletion of the pod would, until the test ends.
+func (p *pod) kubelet() {
+	stop, done := make(chan struct{}), make(chan struct{})
+	p.rig.t.Cleanup(func() { close(stop); <-done })
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(25 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			if _, err := os.Stat(filepath.Join(p.markers(), "rebuild")); err == nil {
+				p.killVault()
+				p.startVault()
+				p.rebuilds.Add(1)
+				eventually(settle, func() bool {
+					_, err := os.Stat(filepath.Join(p.markers(), "rebuild"))
+					return errors.Is(err, os.ErrNotExist)
+				})
+			}
+		}
+	}()
 }
 
 func (p *pod) args() []string {
@@ -176,7 +243,7 @@ func (p *pod) args() []string {
 		"-custody-endpoint", r.custody.Endpoint, "-custody-project", secretmanagertest.Project,
 		"-custody-audience", secretmanagertest.Audience, "-custody-ca", r.path("custody-ca.crt"), "-custody-token-file", r.path("token"),
 		"-listen", fmt.Sprintf("127.0.0.1:%d", p.statusPort), "-tls-cert", r.path("tls.crt"), "-tls-key", r.path("tls.key"),
-		"-handover-done", r.path(p.name + ".d/done"), "-log-level", "debug"}, p.extra...)
+		"-handover-done", r.path(p.name + ".d/done"), "-storage-dir", p.markers(), "-keep-root-token", "-log-level", "debug", "-shed-after", "0s"}, p.extra...)
 }
 
 // startSidecar runs the sidecar in the test's process, as main would.
@@ -296,12 +363,20 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// ports that were handed out; tests that run at the same time must not share one.
+var ports sync.Map
+
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		port := l.Addr().(*net.TCPAddr).Port
+		must(t, l.Close())
+		if _, taken := ports.LoadOrStore(port, true); !taken {
+			return port
+		}
+	}
 }
 
 type safeBuffer struct {

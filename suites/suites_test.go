@@ -22,5 +22,10 @@ func TestVault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !opts.List {
+		if err := connect(t.Context(), &opts); err != nil {
+			t.Fatal(err)
+		}
+	}
 	conformance.Run(t, opts)
 }

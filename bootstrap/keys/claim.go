@@ -33,6 +33,10 @@ type Claim struct {
 // Found tells whether there is a claim at all.
 func (c Claim) Found() bool { return c.Phase != "" }
 
+// ID tells this claim from one that was made after it was deleted. It is that
+// of the open claim: signing it as Stored changes it.
+func (c Claim) ID() string { return c.Holder + "@" + c.At.UTC().Format(time.RFC3339) }
+
 // ClaimID names the secret that is the lock.
 func (r *Ring) ClaimID() string { return r.Prefix + "-init-claim" }
 
@@ -70,7 +74,6 @@ func (r *Ring) Take(ctx context.Context, holder string, now time.Time) (Claim, e
 	if err != nil && !errors.Is(err, custody.ErrExists) {
 		return Claim{}, err
 	}
-	failpoint.Hit("after-create-claim")
 	if err != nil {
 		c, err := r.ReadClaim(ctx)
 		if err != nil || c.Found() {
@@ -87,8 +90,10 @@ func (r *Ring) Sign(ctx context.Context, c Claim) (Claim, error) {
 	if err != nil {
 		return Claim{}, fmt.Errorf("encoding the claim: %w", err)
 	}
+	failpoint.Hit("before-sign-" + string(c.Phase))
 	if err := r.Put(ctx, r.ClaimID(), raw); err != nil {
 		return Claim{}, err
 	}
+	failpoint.Hit("after-sign-" + string(c.Phase))
 	return c, nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/failpoint"
 	"github.com/vaultproof/vaultproof/bootstrap/vault"
 	"github.com/vaultproof/vaultproof/pkg/custody"
-	"golang.org/x/sync/errgroup"
 )
 
 // CallTimeout bounds one call to custody, the client's own retries included.
@@ -26,6 +25,8 @@ type Store interface {
 	Add(ctx context.Context, id string, payload []byte) (version string, err error)
 	Read(ctx context.Context, id string) (custody.Secret, error)
 	Versions(ctx context.Context, id string) ([]custody.Version, error)
+	Disable(ctx context.Context, id, version string) error
+	Destroy(ctx context.Context, id, version string) error
 }
 
 // Ring is one Vault's keys in custody.
@@ -33,6 +34,8 @@ type Ring struct {
 	Store  Store
 	Prefix string // of every secret's name, e.g. "vault"
 	Shares int    // how many shares sys/init makes
+	// Used, if set, hears of each secret that is about to be read or written.
+	Used func()
 }
 
 // Share names the secret of the i-th share, from 0.
@@ -47,6 +50,9 @@ func (r *Ring) Provisioner() string { return r.Prefix + "-provisioner-token" }
 // Handover names the secret of the token that makes the active Vault step down.
 func (r *Ring) Handover() string { return r.Prefix + "-handover-token" }
 
+// Snapshot names the secret of the token that takes snapshots, if any are taken.
+func (r *Ring) Snapshot() string { return r.Prefix + "-snapshot-token" }
+
 // Get reads the newest enabled version of a secret.
 func (r *Ring) Get(ctx context.Context, id string) ([]byte, error) {
 	s, err := r.read(ctx, id)
@@ -54,6 +60,7 @@ func (r *Ring) Get(ctx context.Context, id string) ([]byte, error) {
 }
 
 func (r *Ring) read(ctx context.Context, id string) (custody.Secret, error) {
+	r.used()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	s, err := r.Store.Read(ctx, id)
@@ -73,12 +80,10 @@ func (r *Ring) Put(ctx context.Context, id string, payload []byte) error {
 		clear(s.Payload)
 		return nil
 	}
-	failpoint.Hit("before-add-" + id)
 	version, err := r.add(ctx, id, payload)
 	if err != nil {
 		return err
 	}
-	failpoint.Hit("after-add-" + id)
 	s, err := r.read(ctx, id)
 	if err != nil {
 		return err
@@ -94,19 +99,32 @@ func (r *Ring) Put(ctx context.Context, id string, payload []byte) error {
 func (r *Ring) create(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
+	failpoint.Hit("before-create-" + id)
 	if err := r.Store.Create(ctx, id); err != nil {
 		return &Failure{ID: id, Err: err}
 	}
+	failpoint.Hit("after-create-" + id)
 	return nil
 }
 
+// used tells that a secret passes through memory, where buffers that nobody
+// wipes keep copies of it.
+func (r *Ring) used() {
+	if r.Used != nil {
+		r.Used()
+	}
+}
+
 func (r *Ring) add(ctx context.Context, id string, payload []byte) (string, error) {
+	r.used()
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
+	failpoint.Hit("before-add-" + id)
 	version, err := r.Store.Add(ctx, id, payload)
 	if err != nil {
 		return "", &Failure{ID: id, Err: err}
 	}
+	failpoint.Hit("after-add-" + id)
 	return version, nil
 }
 
@@ -120,43 +138,4 @@ func (r *Ring) Keep(ctx context.Context, k *vault.Keys) error {
 	}
 	errs = append(errs, r.Put(ctx, r.Root(), k.Root))
 	return errors.Join(errs...)
-}
-
-// Inventory is which keys custody has ever held, whatever became of them.
-type Inventory struct {
-	Shares int  // shares with at least one version
-	Root   bool // the root token has at least one version
-}
-
-// Inventory counts the keys without reading them. A disabled or destroyed
-// version counts: it belongs to a Vault that was initialised.
-func (r *Ring) Inventory(ctx context.Context) (Inventory, error) {
-	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
-	defer cancel()
-	has := make([]bool, r.Shares+1)
-	g, gctx := errgroup.WithContext(ctx)
-	for i := range has {
-		id := r.Root()
-		if i < r.Shares {
-			id = r.Share(i)
-		}
-		g.Go(func() error {
-			v, err := r.Store.Versions(gctx, id)
-			if err != nil && !errors.Is(err, custody.ErrNotFound) {
-				return &Failure{ID: id, Err: err}
-			}
-			has[i] = len(v) > 0
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return Inventory{}, err
-	}
-	inv := Inventory{Root: has[r.Shares]}
-	for _, h := range has[:r.Shares] {
-		if h {
-			inv.Shares++
-		}
-	}
-	return inv, nil
 }

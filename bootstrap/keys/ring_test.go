@@ -42,7 +42,7 @@ func TestKeepAndRepeat(t *testing.T) {
 			t.Errorf("secret %s has %d versions (error %v), want 1 although it was kept twice", id, len(v), err)
 		}
 	}
-	if inv, err := r.Inventory(t.Context()); err != nil || inv != (Inventory{Shares: 5, Root: true}) {
+	if inv, err := r.Inventory(t.Context()); err != nil || inv != (Inventory{Shares: 5, Root: true, Live: 6}) {
 		t.Errorf("inventory %+v, error %v", inv, err)
 	}
 }
@@ -55,8 +55,42 @@ func TestInventoryCountsDisabledVersions(t *testing.T) {
 	if err := c.Disable(t.Context(), r.Share(3), "1"); err != nil {
 		t.Fatal(err)
 	}
-	if inv, err := r.Inventory(t.Context()); err != nil || inv.Shares != 1 {
+	if inv, err := r.Inventory(t.Context()); err != nil || inv.Shares != 1 || inv.Live != 0 {
 		t.Errorf("inventory %+v, error %v; a disabled share is the share of an initialised Vault", inv, err)
+	}
+}
+
+func TestRetire(t *testing.T) {
+	r, h, c := newRing(t)
+	if err := r.Retire(t.Context()); err != nil {
+		t.Fatalf("with no keys at all: %v", err)
+	}
+	for range 2 { // two lives; the second lost its root token
+		k := someKeys()
+		k.Shares[0] = []byte(time.Now().String())
+		if err := r.Keep(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny, Method: "DisableSecretVersion", Count: 1})
+	if err := r.Retire(t.Context()); Kind(err) != "denied" {
+		t.Errorf("error %v; want denied", err)
+	}
+	if inv, err := r.Inventory(t.Context()); err != nil || inv.Live == 0 {
+		t.Errorf("inventory %+v, error %v; want a key left that is enabled", inv, err)
+	}
+	if err := r.Retire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if inv, err := r.Inventory(t.Context()); err != nil || inv != (Inventory{Shares: 5, Root: true}) {
+		t.Errorf("inventory %+v, error %v; want every key known and none enabled", inv, err)
+	}
+	if err := r.Keep(t.Context(), someKeys()); err != nil {
+		t.Fatal(err)
+	}
+	versions, err := c.Versions(t.Context(), r.Share(0))
+	if err != nil || len(versions) != 3 || versions[0].State != custody.Enabled || versions[1].State != custody.Disabled || versions[2].State != custody.Disabled {
+		t.Errorf("versions %+v, error %v; want the newest alone enabled", versions, err)
 	}
 }
 

@@ -1,6 +1,10 @@
 package machine
 
-import "time"
+import (
+	"time"
+
+	"github.com/vaultproof/vaultproof/bootstrap/storage"
+)
 
 // State is where a pod's Vault stands. The strings are part of /status.
 type State string
@@ -14,6 +18,8 @@ const (
 	InitClaimed   State = "init-claimed"
 	Initialised   State = "initialised"
 	KeysStored    State = "keys-stored" // and sealed
+	Rebuilding    State = "rebuilding"  // initialised, never opened, keys lost: begins afresh
+	Held          State = "held"        // sealed, and to stay so
 	Blocked       State = "blocked"     // only an admin can help
 	Unsealed      State = "unsealed"
 	Provisioned   State = "provisioned"
@@ -30,8 +36,12 @@ const (
 	Inspect   Step = "look into custody"
 	Prove     Step = "prove custody"
 	Take      Step = "claim"
+	Mark      Step = "mark storage fresh"
+	Retire    Step = "retire lost keys"
 	Init      Step = "sys/init"
 	Keep      Step = "store keys"
+	Rebuild   Step = "rebuild storage"
+	Settle    Step = "remove the mark"
 	Unseal    Step = "unseal"
 	Provision Step = "provision"
 	Renew     Step = "renew"
@@ -42,6 +52,9 @@ type Trouble struct {
 	Kind string // one word; a change of it is news
 	Text string // for an admin; never holds a secret
 }
+
+// HoldAnnotation of a Vault pod holds the reason to leave it sealed.
+const HoldAnnotation = "vaultproof.dev/hold"
 
 // Is tells whether there is any trouble.
 func (t Trouble) Is() bool { return t.Kind != "" }
@@ -84,6 +97,23 @@ type Facts struct {
 	ClaimAt   time.Time // of the last change of the claim
 	KeyShares int       // shares that custody has ever held
 	RootKey   bool      // custody has ever held the root token
+	LiveKeys  int       // of shares and root token, those that are enabled
+
+	// What the markers beside Vault's data say (package storage).
+	Markers    bool            // there is a folder for them
+	Storage    Trouble         // reading them
+	Marking    Trouble         // of the last change to them
+	Fresh      storage.Purpose // the storage was never opened; "" if it may have been
+	FreshClaim string          // under which it was marked
+	Rebuild    bool            // the next start of Vault empties the storage
+	Restoring  bool            // a snapshot is being restored by another process
+	// CanRestart: the sidecar may delete its own pod; Restart is why that failed.
+	CanRestart bool
+	Restart    Trouble
+
+	// Hold is the reason on this pod to leave a sealed Vault alone, if Held.
+	Held bool
+	Hold string
 
 	// Missing are the secrets that the last attempt to unseal wanted and did
 	// not get; with fewer than Threshold left it is TooFew.
@@ -101,4 +131,20 @@ type Facts struct {
 	Provisioned bool
 	Provision   Trouble
 	RenewDue    bool
+}
+
+// claimID is the identity of the claim while it is open, as in keys.Claim.
+func (f Facts) claimID() string { return f.Claimant + "@" + stamp(f.ClaimAt) }
+
+// begun tells whether this storage was marked under the claim that stands, is
+// ours, and is open: whatever it holds was never opened by anybody.
+func (f Facts) begun() bool {
+	return f.Fresh == storage.Init && f.Claimant == f.Pod && !f.ClaimDone && f.FreshClaim == f.claimID()
+}
+
+// used tells whether custody knows of a Vault that may hold data: its keys
+// were all stored, or enough of them to have opened it, and the storage is not
+// known to be fresh.
+func (f Facts) used() bool {
+	return f.ClaimDone || (f.KeyShares >= f.Threshold && !f.begun()) || (f.Claimant == "" && (f.KeyShares > 0 || f.RootKey))
 }

@@ -11,15 +11,18 @@ func base() Facts {
 	return Facts{Pod: "vault-0", Shares: 5, Threshold: 3, Prefix: "vault", Answers: true, Sealed: true}
 }
 
+// decision is what Decide must make of base with a change.
+type decision struct {
+	change func(*Facts)
+	row    string
+	state  State
+	step   Step
+	why    []string // parts of the reason
+}
+
 func TestDecide(t *testing.T) {
 	denied := Trouble{Kind: "denied", Text: "secret vault-init-claim: denied"}
-	tests := map[string]struct {
-		change func(*Facts)
-		row    string
-		state  State
-		step   Step
-		why    []string // parts of the reason
-	}{
+	tests := map[string]decision{
 		"vault silent":                 {func(f *Facts) { f.Answers = false }, "silent-cold", Connecting, Prefetch, nil},
 		"vault silent, shares at hand": {func(f *Facts) { f.Answers, f.Warm, f.Silence = false, true, Trouble{"down", "connection refused"} }, "silent", Connecting, None, []string{"connection refused"}},
 		"first start":                  {func(*Facts) {}, "empty-uninspected", Uninitialised, Inspect, nil},
@@ -66,6 +69,9 @@ func TestDecide(t *testing.T) {
 		}, "open-renew", Provisioned, Renew, nil},
 		"serving": {func(f *Facts) { f.Initialised, f.Sealed, f.Role, f.Provisioned = true, false, Active, true }, "open-active", Serving, None, nil},
 	}
+	for name, tt := range markerTests {
+		tests[name] = tt
+	}
 	reached := map[string]bool{}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,92 +101,6 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestRules goes through every combination of facts and looks for one that
-// breaks a rule which has no exception.
-func TestRules(t *testing.T) {
-	seen := 0
-	combine(func(f Facts) {
-		seen++
-		d := Decide(f)
-		empty := f.Answers && !f.Initialised && f.Ordinal == 0
-		open := f.Answers && f.Initialised && !f.Sealed
-		broken := ""
-		switch {
-		case f.KeysInHand && d.Step != Keep:
-			broken = "keys in hand come first"
-		case d.Step == Keep && !f.KeysInHand:
-			broken = "there are no keys to keep"
-		case d.Step == Init && !(empty && f.Inspected && f.Proven && f.Claimant == f.Pod && !f.ClaimDone && f.KeyShares < f.Threshold && f.PeerData == ""):
-			broken = "a Vault that may have data is initialised"
-		case (d.Step == Take || d.Step == Prove || d.Step == Inspect) && !empty:
-			broken = "only an empty ordinal 0 prepares an init"
-		case d.Step == Unseal && !(f.Answers && f.Initialised && f.Sealed && !f.Removed):
-			broken = "shares are submitted where they do not belong"
-		case (d.Step == Provision || d.Step == Renew) && !(open && f.Role == Active):
-			broken = "only an active pod is provisioned"
-		case d.State == Serving && !open:
-			broken = "a closed Vault does not serve"
-		case d.Text == "":
-			broken = "no reason is given"
-		}
-		if broken != "" {
-			t.Fatalf("%s: row %s, step %q for %+v", broken, d.Name, d.Step, f)
-		}
-	})
-	t.Logf("%d combinations", seen)
-}
-
-// combine calls do with all combinations of the facts that decide.
-func combine(do func(Facts)) {
-	sets := []func(bits int) (change func(*Facts), more bool){
-		flag(func(f *Facts, on bool) { f.Answers = on }),
-		flag(func(f *Facts, on bool) { f.Initialised = on }),
-		flag(func(f *Facts, on bool) { f.Sealed = on }),
-		flag(func(f *Facts, on bool) { f.Inspected = on }),
-		flag(func(f *Facts, on bool) { f.Proven = on }),
-		flag(func(f *Facts, on bool) { f.ClaimDone = on }),
-		flag(func(f *Facts, on bool) { f.KeysInHand = on }),
-		flag(func(f *Facts, on bool) { f.Provisioned = on }),
-		flag(func(f *Facts, on bool) { f.Removed = on }),
-		flag(func(f *Facts, on bool) { f.RootKey = on }),
-		flag(func(f *Facts, on bool) { f.TooFew = on }),
-		choice(func(f *Facts, v string) { f.PeerData = v }, "", "vault-1"),
-		choice(func(f *Facts, v string) { f.Claimant = v }, "", "vault-0", "other-0"),
-		choice(func(f *Facts, v int) { f.Ordinal = v }, 0, 1),
-		choice(func(f *Facts, v int) { f.KeyShares = v }, 0, 2, 3, 5),
-		choice(func(f *Facts, v Role) { f.Role = v }, Unknown, Active, Standby),
-		choice(func(f *Facts, v bool) { f.RenewDue = v }, false, true),
-	}
-	var walk func(f Facts, rest []func(int) (func(*Facts), bool))
-	walk = func(f Facts, rest []func(int) (func(*Facts), bool)) {
-		if len(rest) == 0 {
-			do(f)
-			return
-		}
-		for i := 0; ; i++ {
-			change, ok := rest[0](i)
-			if !ok {
-				return
-			}
-			g := f
-			change(&g)
-			walk(g, rest[1:])
-		}
-	}
-	walk(Facts{Pod: "vault-0", Shares: 5, Threshold: 3, Prefix: "vault"}, sets)
-}
-
-func flag(set func(*Facts, bool)) func(int) (func(*Facts), bool) { return choice(set, false, true) }
-
-func choice[V any](set func(*Facts, V), values ...V) func(int) (func(*Facts), bool) {
-	return func(i int) (func(*Facts), bool) {
-		if i >= len(values) {
-			return nil, false
-		}
-		return func(f *Facts) { set(f, values[i]) }, true
-	}
-}
-
 func TestPace(t *testing.T) {
 	tests := map[string]struct {
 		pace   Pace
@@ -192,8 +112,8 @@ func TestPace(t *testing.T) {
 		"no progress never spins":      {Now, 1, false, 50 * time.Millisecond},
 		"first failure":                {Now, 0, true, 100 * time.Millisecond},
 		"many failures":                {Now, 99, true, 5 * time.Second},
-		"a silent Vault at first":      {Fast, 0, false, 50 * time.Millisecond},
-		"a silent Vault later":         {Fast, 1000, false, 250 * time.Millisecond},
+		"a silent Vault at first":      {Fast, 0, false, 25 * time.Millisecond},
+		"a silent Vault later":         {Fast, 1000, false, 200 * time.Millisecond},
 		"a healthy Vault":              {Watch, 1000, false, 300 * time.Millisecond},
 		"blocked at first":             {Slow, 0, true, 250 * time.Millisecond},
 		"blocked for long, within 2 s": {Slow, 1000, true, 2 * time.Second},

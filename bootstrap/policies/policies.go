@@ -9,17 +9,18 @@ import (
 	"os"
 )
 
-//go:embed admin.hcl provisioner.hcl handover.hcl
+//go:embed admin.hcl provisioner.hcl handover.hcl snapshot.hcl
 var embedded embed.FS
 
 // Policies of the tokens that the sidecar keeps in custody.
 const (
 	Provisioner = "provisioner"
 	Handover    = "handover"
+	Snapshot    = "snapshot" // there is a token of it only where snapshots are taken
 )
 
 // Names of the policies, in the order they are written.
-var Names = []string{"admin", Provisioner, Handover}
+var Names = []string{"admin", Provisioner, Handover, Snapshot}
 
 // Load reads <name>.hcl for every name from dir, or the built-in ones if dir
 // is empty.

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 
 func TestJudge(t *testing.T) {
 	good := func() map[string]any {
-		return map[string]any{"ttl": json.Number("3600"), "period": json.Number("86400"), "orphan": true, "policies": []any{"provisioner"}}
+		return map[string]any{"ttl": json.Number("3600"), "period": json.Number("86400"), "orphan": true,
+			"policies": []any{"provisioner"}, "creation_time": json.Number("1700000000")}
 	}
 	tests := map[string]struct {
 		change func(map[string]any)
@@ -25,6 +27,7 @@ func TestJudge(t *testing.T) {
 		"another kind":     {func(m map[string]any) { m["policies"] = []any{"handover"} }, false, false},
 		"other policies":   {func(m map[string]any) { m["policies"] = []any{"root"} }, false, false},
 		"period no number": {func(m map[string]any) { m["period"] = true }, false, true},
+		"made at no time":  {func(m map[string]any) { delete(m, "creation_time") }, false, true},
 		"ttl no number":    {func(m map[string]any) { m["ttl"] = "soon" }, false, true},
 	}
 	for name, tt := range tests {
@@ -52,6 +55,18 @@ func TestDue(t *testing.T) {
 	for name, tt := range tests {
 		if got := (token{ttl: tt.ttl, period: tt.period}).due(); got != tt.want {
 			t.Errorf("%s: due in %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestOld(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	made := token{made: now.Add(-time.Hour)}
+	for maxAge, want := range map[time.Duration]time.Duration{
+		0: math.MaxInt64, time.Minute: 0, time.Hour: 0, 3 * time.Hour: 2 * time.Hour,
+	} {
+		if got := made.old(maxAge, now); got != want {
+			t.Errorf("with a greatest age of %s it is to be replaced in %s, want %s", maxAge, got, want)
 		}
 	}
 }

@@ -14,11 +14,13 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/machine"
 	"github.com/vaultproof/vaultproof/bootstrap/provision"
 	"github.com/vaultproof/vaultproof/bootstrap/seal"
+	"github.com/vaultproof/vaultproof/bootstrap/storage"
 	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
 
 const (
-	// roleEvery is how often an unsealed Vault is asked whether it is active.
+	// roleEvery is how often an active Vault is asked whether it still is. A
+	// standby is asked on every turn: it may be elected, and its labels wait.
 	roleEvery = 500 * time.Millisecond
 	// joinFor is how long a Vault that took its shares may fetch its data from
 	// the active pod before it is given the shares again.
@@ -37,7 +39,27 @@ type Options struct {
 	Peers             map[string]*vault.Client // by pod name, without this one
 	Ring              *keys.Ring
 	Provisioner       *provision.Provisioner
-	Log               *slog.Logger
+	Markers           *storage.Dir // nil: what was never opened is not rebuilt
+	Self              Self         // nil: no hold, and no restart of its own pod
+	// CustodyFailed, if set, hears of each step that failed for custody, with
+	// the kind of failure as keys.Kind gives it.
+	CustodyFailed func(kind string)
+	// TokensLast, if set, hears after each look at them until when each live token
+	// in custody is valid, and of none when Vault is no longer active.
+	TokensLast func(until map[string]time.Time)
+	Log        *slog.Logger
+	// Resume is what an earlier life of this process knew; zero for none.
+	Resume Resume
+}
+
+// Resume is what a sidecar must know to go on without looking at secrets again.
+// It holds none.
+type Resume struct {
+	Provisioned bool                 `json:"provisioned"`
+	RenewAt     time.Time            `json:"renewAt"`
+	Tokens      map[string]time.Time `json:"tokens,omitempty"` // until when each is valid
+	Reservation string               `json:"reservation,omitempty"`
+	LastUnseal  time.Duration        `json:"lastUnseal"`
 }
 
 // Sidecar is the machine's actor. It is not safe for concurrent use: the
@@ -45,6 +67,7 @@ type Options struct {
 type Sidecar struct {
 	o      Options
 	opener *seal.Opener
+	holder *holder // nil without Self
 	facts  machine.Facts
 	last   vault.Seal // of the last answer
 	hand   *vault.Keys
@@ -58,20 +81,43 @@ type Sidecar struct {
 	closedAt   time.Time // when it was first seen sealed or silent
 	answeredAt time.Time // when a sealed Vault first answered
 	lastUnseal time.Duration
-	wanting    bool // provisioning was found incomplete
+	tokens     map[string]time.Time // what TokensLast has heard
+	wanting    bool                 // provisioning was found incomplete
+	settled    bool                 // an open Vault's storage bears no mark
+	heldAt     time.Time            // when a hold was looked for since Vault is sealed
+	deleteAt   time.Time            // not before, of the own pod
 	now        func() time.Time
 }
 
 // New makes a sidecar.
 func New(o Options) *Sidecar {
-	return &Sidecar{
+	s := &Sidecar{
 		o:      o,
 		opener: &seal.Opener{Vault: o.Vault, Shares: o.Ring, N: o.Shares},
 		facts: machine.Facts{Pod: o.Pod, Ordinal: o.Ordinal, Shares: o.Shares,
-			Threshold: o.Threshold, Prefix: o.Ring.Prefix},
+			Threshold: o.Threshold, Prefix: o.Ring.Prefix, Markers: o.Markers != nil, CanRestart: o.Self != nil},
 		silences: silentAfter, // until the first answer
 		now:      time.Now,
 	}
+	if o.Self != nil {
+		s.holder = &holder{self: o.Self}
+	}
+	s.resume(o.Resume)
+	return s
+}
+
+func (s *Sidecar) resume(r Resume) {
+	s.facts.Provisioned, s.renewAt, s.lastUnseal = r.Provisioned, r.RenewAt, r.LastUnseal
+	s.facts.Provision = reservation(r.Reservation)
+	if r.Tokens != nil {
+		s.tokensLast(r.Tokens)
+	}
+}
+
+// Resume is what the next life of this process needs to know.
+func (s *Sidecar) Resume() Resume {
+	return Resume{Provisioned: s.facts.Provisioned, RenewAt: s.renewAt, Tokens: s.tokens,
+		Reservation: s.facts.Provision.Text, LastUnseal: s.lastUnseal}
 }
 
 // Holding implements machine.Actor.
@@ -87,10 +133,11 @@ func (s *Sidecar) Close() {
 
 // Ready tells whether traffic may come here. An active Vault that was found to
 // lack its provisioning is not ready; one whose provisioning is merely not
-// checked yet is, for after a failover it must serve even if custody is down.
+// checked yet is, for after a failover it must serve even if custody is down. One
+// that is open in the middle of a restore has none of its data.
 func (s *Sidecar) Ready() bool {
 	f := s.facts
-	return f.Answers && f.Initialised && !f.Sealed && !(s.wanting && f.Role == machine.Active)
+	return f.Answers && f.Initialised && !f.Sealed && !(s.wanting && f.Role == machine.Active) && f.Fresh != storage.Restore
 }
 
 // LastUnseal is how long the last unseal took from Vault's first sealed answer.
@@ -99,17 +146,33 @@ func (s *Sidecar) LastUnseal() time.Duration { return s.lastUnseal }
 // Observe implements machine.Actor.
 func (s *Sidecar) Observe(ctx context.Context) machine.Facts {
 	now := s.now()
-	st, err := s.o.Vault.SealStatus(ctx)
+	st, err := s.sealStatus(ctx)
 	if err != nil {
 		s.silent(err, now)
 	} else {
 		s.heard(ctx, st, now)
+	}
+	s.markers()
+	s.hold(ctx, now)
+	if s.tokens != nil && s.facts.Role != machine.Active {
+		s.tokensLast(nil)
 	}
 	s.facts.KeysInHand = s.hand != nil
 	s.facts.Warm = s.opener.Warm(now) || s.prefetched || now.Before(s.prefetchAt)
 	s.facts.Joining = now.Before(s.joinUntil)
 	s.facts.RenewDue = s.facts.Provisioned && !now.Before(s.renewAt)
 	return s.facts
+}
+
+// sealStatus asks a second time at once if the first question failed without
+// a timeout: it may have gone down a connection that Vault closed while idle.
+func (s *Sidecar) sealStatus(ctx context.Context) (vault.Seal, error) {
+	st, err := s.o.Vault.SealStatus(ctx)
+	if err == nil || s.silences > 0 || errors.Is(err, context.DeadlineExceeded) {
+		return st, err
+	}
+	s.silences++
+	return s.o.Vault.SealStatus(ctx)
 }
 
 func (s *Sidecar) silent(err error, now time.Time) {
@@ -120,10 +183,11 @@ func (s *Sidecar) silent(err error, now time.Time) {
 	if s.facts.Answers || s.closedAt.IsZero() {
 		s.closedAt = now
 	}
-	s.facts.Answers, s.facts.Role, s.facts.Provisioned = false, machine.Unknown, false
-	s.answeredAt, s.joinUntil = time.Time{}, time.Time{}
+	f := &s.facts
+	f.Answers, f.Role, f.Provisioned, f.Inspected = false, machine.Unknown, false, false
+	s.answeredAt, s.joinUntil, s.heldAt = time.Time{}, time.Time{}, time.Time{}
 	if s.hand == nil {
-		s.facts.Custody = machine.Trouble{}
+		f.Custody = machine.Trouble{}
 	}
 	var op *net.OpError
 	kind := "failing"
@@ -133,19 +197,19 @@ func (s *Sidecar) silent(err error, now time.Time) {
 	case errors.As(err, &op) && op.Op == "dial":
 		kind = "down"
 	}
-	s.facts.Silence = machine.Trouble{Kind: kind, Text: err.Error()}
+	f.Silence = machine.Trouble{Kind: kind, Text: err.Error()}
 }
 
 func (s *Sidecar) heard(ctx context.Context, st vault.Seal, now time.Time) {
 	s.silences, s.last, s.prefetched = 0, st, false
 	f := &s.facts
 	f.Answers, f.Silence = true, machine.Trouble{}
+	if st.Initialised != f.Initialised {
+		f.Inspected, f.PeerData, f.InitFailed = false, "", machine.Trouble{}
+	}
 	f.Initialised, f.Sealed, f.Removed = st.Initialised, st.Sealed, st.Removed
 	if st.Threshold > 0 {
 		f.Threshold = st.Threshold
-	}
-	if st.Initialised {
-		f.Inspected, f.PeerData, f.InitFailed = false, "", machine.Trouble{}
 	}
 	if st.Sealed || !st.Initialised {
 		f.Role, f.Provisioned = machine.Unknown, false
@@ -155,7 +219,7 @@ func (s *Sidecar) heard(ctx context.Context, st vault.Seal, now time.Time) {
 		return
 	}
 	s.opened(now)
-	if now.Sub(s.roleAt) >= roleEvery || f.Role == machine.Unknown {
+	if now.Sub(s.roleAt) >= roleEvery || f.Role != machine.Active {
 		s.role(ctx, now)
 	}
 }

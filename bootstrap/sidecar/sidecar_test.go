@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/keys"
 	"github.com/vaultproof/vaultproof/bootstrap/machine"
 	"github.com/vaultproof/vaultproof/bootstrap/provision"
+	"github.com/vaultproof/vaultproof/bootstrap/storage"
 	"github.com/vaultproof/vaultproof/bootstrap/vault"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager/secretmanagertest"
@@ -30,11 +32,22 @@ type fakeVault struct {
 	active      bool
 	inits       int
 	progress    int
+	onCall      func(path string) // before it is answered
+}
+
+// seals is what an admin does.
+func (v *fakeVault) seals() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sealed = true
 }
 
 func (v *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.onCall != nil {
+		v.onCall(r.URL.Path)
+	}
 	var answer any
 	switch r.URL.Path {
 	case "/v1/sys/seal-status":
@@ -73,6 +86,8 @@ type bench struct {
 	vault   *fakeVault
 	custody *secretmanagertest.Harness
 	ring    *keys.Ring
+	pod     *fakePod // for options.Self
+	folder  string   // of the markers
 	options Options
 }
 
@@ -80,12 +95,13 @@ func newBench(t *testing.T, pod string, ordinal int) *bench {
 	t.Helper()
 	h := secretmanagertest.Start(t)
 	h.Grant("vault", "vault", secretmanager.RoleAdmin, "vault-")
-	b := &bench{t: t, vault: &fakeVault{sealed: true}, custody: h}
-	b.ring = &keys.Ring{Store: h.Client(h.Config("vault", "vault")), Prefix: "vault", Shares: 5}
+	b := &bench{t: t, vault: &fakeVault{sealed: true}, custody: h, pod: &fakePod{}}
+	store := h.Client(h.Config("vault", "vault"))
+	b.ring = &keys.Ring{Store: store, Prefix: "vault", Shares: 5}
 	c := b.client(b.vault)
 	log := slog.New(slog.DiscardHandler)
 	b.options = Options{Pod: pod, Ordinal: ordinal, Shares: 5, Threshold: 3, Vault: c, Ring: b.ring, Log: log,
-		Provisioner: &provision.Provisioner{Vault: c, Ring: b.ring, Period: time.Hour, KeepRoot: true, Log: log}}
+		Provisioner: &provision.Provisioner{Vault: c, Ring: b.ring, Custody: store, Period: time.Hour, KeepRoot: true, Log: log}}
 	return b
 }
 
@@ -236,6 +252,14 @@ func TestReady(t *testing.T) {
 			return turn.Facts.Provision.Is() && !s.Ready()
 		})
 	})
+	t.Run("open in the middle of a restore", func(t *testing.T) {
+		b := newBench(t, "vault-0", 0)
+		b.vault.initialised, b.vault.sealed = true, false
+		mark(b, storage.Restore)
+		b.until("open and not ready", func(s *Sidecar, turn machine.Turn) bool {
+			return turn.Facts.Role == machine.Standby && turn.Facts.Fresh == storage.Restore && !s.Ready()
+		})
+	})
 	t.Run("standby", func(t *testing.T) {
 		b := newBench(t, "vault-1", 1)
 		b.vault.initialised, b.vault.sealed = true, false
@@ -248,4 +272,24 @@ func TestReady(t *testing.T) {
 			return row("sealed-too-few-shares")(s, turn) && !s.Ready()
 		})
 	})
+}
+
+// TestTokensLast: what is known of tokens is told once, and no more when Vault is
+// no longer active.
+func TestTokensLast(t *testing.T) {
+	var told []map[string]time.Time
+	s := New(Options{Vault: newBench(t, "vault-1", 1).options.Vault, Ring: &keys.Ring{}, Log: slog.New(slog.DiscardHandler),
+		TokensLast: func(until map[string]time.Time) { told = append(told, until) }})
+	s.facts.Role = machine.Active
+	_ = s.provisioned(provision.Result{Tokens: map[string]time.Time{"handover": time.Now()}}, errors.New("the other one is dead"))
+	_ = s.provisioned(provision.Result{}, errors.New("custody is away"))
+	if len(told) != 1 || len(told[0]) != 1 {
+		t.Fatalf("told %v, want one token once", told)
+	}
+	for range 2 {
+		s.Observe(t.Context()) // it is sealed
+	}
+	if len(told) != 2 || told[1] != nil {
+		t.Errorf("told %v, want none at the end", told)
+	}
 }

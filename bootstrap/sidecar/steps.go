@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/vaultproof/vaultproof/bootstrap/failpoint"
@@ -11,6 +12,8 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/machine"
 	"github.com/vaultproof/vaultproof/bootstrap/provision"
 	"github.com/vaultproof/vaultproof/bootstrap/seal"
+	"github.com/vaultproof/vaultproof/bootstrap/storage"
+	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
 
 // prefetchAgain is the pause after shares were fetched in vain for a Vault
@@ -46,10 +49,18 @@ func (s *Sidecar) do(ctx context.Context, step machine.Step) error {
 			s.claim(c)
 		}
 		return s.custody(err)
+	case machine.Mark:
+		return s.mark()
+	case machine.Retire:
+		return s.retire(ctx)
 	case machine.Init:
 		return s.init(ctx)
 	case machine.Keep:
 		return s.custody(s.keep(ctx))
+	case machine.Rebuild:
+		return s.rebuild(ctx)
+	case machine.Settle:
+		return s.marked(s.o.Markers.Settle())
 	case machine.Unseal:
 		return s.unseal(ctx)
 	case machine.Provision:
@@ -70,8 +81,16 @@ func (s *Sidecar) custody(err error) error {
 	s.facts.Custody = machine.Trouble{}
 	if err != nil {
 		s.facts.Custody = machine.Trouble{Kind: keys.Kind(err), Text: err.Error()}
+		s.count(err)
 	}
 	return err
+}
+
+// count tells whoever counts them of a failure of custody.
+func (s *Sidecar) count(err error) {
+	if s.o.CustodyFailed != nil {
+		s.o.CustodyFailed(keys.Kind(err))
+	}
 }
 
 func (s *Sidecar) claim(c keys.Claim) {
@@ -79,14 +98,33 @@ func (s *Sidecar) claim(c keys.Claim) {
 }
 
 func (s *Sidecar) inspect(ctx context.Context) error {
-	s.facts.PeerData = ""
-	for pod, peer := range s.o.Peers {
-		// One that does not answer tells nothing; before the first start none does.
-		if st, err := peer.SealStatus(ctx); err == nil && st.Initialised {
-			s.facts.PeerData = pod
-		}
-	}
+	s.facts.PeerData = s.peerData(ctx)
 	return s.look(ctx)
+}
+
+// peerData names a peer that has data, if there is one. All are asked at once,
+// and one that does not answer tells nothing; before the first start none does.
+func (s *Sidecar) peerData(ctx context.Context) (pod string) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for name, peer := range s.o.Peers {
+		wg.Go(func() {
+			if st, err := peer.SealStatus(ctx); err == nil && s.counts(st) {
+				mu.Lock()
+				defer mu.Unlock()
+				pod = max(pod, name) // the same one each time
+			}
+		})
+	}
+	wg.Wait()
+	return pod
+}
+
+// counts tells whether a peer has data. Beside a restore that was cut short, one
+// that is sealed has none: it asked that attempt whether it may join, and calls
+// itself initialised since.
+func (s *Sidecar) counts(peer vault.Seal) bool {
+	return peer.Initialised && (!peer.Sealed || s.facts.Fresh != storage.Restore)
 }
 
 // look reads claim and inventory.
@@ -100,7 +138,8 @@ func (s *Sidecar) look(ctx context.Context) error {
 		return err
 	}
 	s.claim(c)
-	s.facts.KeyShares, s.facts.RootKey, s.facts.Inspected = inv.Shares, inv.Root, true
+	f := &s.facts
+	f.KeyShares, f.RootKey, f.LiveKeys, f.Inspected = inv.Shares, inv.Root, inv.Live, true
 	return nil
 }
 
@@ -174,17 +213,37 @@ func (s *Sidecar) finish(ctx context.Context) error {
 	return err
 }
 
+// tokensLast tells whoever shows them of the tokens in custody.
+func (s *Sidecar) tokensLast(until map[string]time.Time) {
+	s.tokens = until
+	if s.o.TokensLast != nil {
+		s.o.TokensLast(until)
+	}
+}
+
+// reservation is what could not be checked although Vault is provisioned.
+func reservation(text string) machine.Trouble {
+	if text == "" {
+		return machine.Trouble{}
+	}
+	return machine.Trouble{Kind: "reservation", Text: text}
+}
+
 func (s *Sidecar) provisioned(r provision.Result, err error) error {
+	if r.Tokens != nil {
+		s.tokensLast(r.Tokens)
+	}
 	f := &s.facts
 	f.Provision = machine.Trouble{}
 	if err != nil {
 		f.Provision = machine.Trouble{Kind: "failing", Text: err.Error()}
 		s.wanting = s.wanting || errors.Is(err, provision.ErrDead)
+		if failed := (*keys.Failure)(nil); errors.As(err, &failed) {
+			s.count(failed)
+		}
 		return err
 	}
-	if r.Reservation != "" {
-		f.Provision = machine.Trouble{Kind: "reservation", Text: r.Reservation}
-	}
+	f.Provision = reservation(r.Reservation)
 	f.Provisioned, s.wanting = true, false
 	s.renewAt = s.now().Add(r.RenewIn)
 	return nil

@@ -1,5 +1,6 @@
-// Package status tells the kubelet and people how the sidecar is doing, over
-// HTTPS with the pod's own certificate: /healthz, /readyz and /status.
+// Package status tells the kubelet, people and Prometheus how the sidecar is
+// doing, over HTTPS with the pod's own certificate: /healthz, /readyz, /status
+// and /metrics. Nothing it shows is a secret.
 package status
 
 import (
@@ -28,6 +29,44 @@ type Status struct {
 	Ready       bool      `json:"ready"`
 	// LastUnsealSeconds from Vault's first sealed answer to unsealed.
 	LastUnsealSeconds float64 `json:"lastUnsealSeconds,omitempty"`
+	// Hold is the reason given by an admin to leave a sealed Vault sealed.
+	Hold string `json:"hold,omitempty"`
+
+	// What follows is kept by the board itself; Set ignores it.
+
+	// Labels is nil where labels are not kept right.
+	Labels *Labels `json:"labels,omitempty"`
+	// Snapshot is nil until one was attempted.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	// TokenTTLSeconds by name of the token, as of now; negative once it lapsed.
+	TokenTTLSeconds map[string]float64 `json:"tokenTTLSeconds,omitempty"`
+}
+
+// Labels tells how the fence keeps the labels of the Vault pods.
+type Labels struct {
+	// Desired value of the label by pod, as far as this pod knows.
+	Desired map[string]string `json:"desired"`
+	// Repaired counts by pod.
+	Repaired map[string]int `json:"repaired"`
+	// LastError is empty while all is well.
+	LastError string `json:"lastError,omitempty"`
+	// Pending labels of this pod are not yet in the API server, for as long as
+	// PendingSince.
+	Pending      map[string]string `json:"pending,omitempty"`
+	PendingSince time.Time         `json:"pendingSince,omitzero"`
+}
+
+// Snapshot tells how snapshots are going.
+type Snapshot struct {
+	// Name, At and SizeBytes are of the last one that this sidecar stored and read
+	// back; empty if there is none.
+	Name      string    `json:"name,omitempty"`
+	At        time.Time `json:"at,omitzero"`
+	SizeBytes int64     `json:"sizeBytes,omitempty"`
+	// LastError is of the last attempt, and Next when the next one is due; both
+	// only beside the active pod.
+	LastError string    `json:"lastError,omitempty"`
+	Next      time.Time `json:"next,omitzero"`
 }
 
 // Board holds the current status.
@@ -37,11 +76,17 @@ type Board struct {
 	turned  time.Time
 	holding bool
 	now     func() time.Time
+
+	labels   *Labels
+	snapshot *Snapshot
+	expiries map[string]time.Time // of tokens, by name
+	metrics  *metrics
 }
 
 // NewBoard makes a board for a sidecar that has just started.
 func NewBoard(pod string) *Board {
 	b := &Board{now: time.Now}
+	b.metrics = newMetrics(b)
 	b.turned = b.now()
 	b.status = Status{Pod: pod, State: "starting", Why: "the sidecar has just started", Since: b.turned.UTC()}
 	return b
@@ -61,7 +106,7 @@ func (b *Board) Set(s Status, holding bool) {
 	b.status = s
 }
 
-// Handler serves the three paths.
+// Handler serves the four paths.
 func (b *Board) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -75,13 +120,23 @@ func (b *Board) Handler() http.Handler {
 		answer(w, s.Ready, map[string]any{"ready": s.Ready, "state": s.State, "why": s.Why})
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, true, b.get()) })
+	mux.Handle("GET /metrics", b.metrics.handler())
 	return mux
 }
 
 func (b *Board) get() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.status
+	s := b.status
+	s.Labels, s.TokenTTLSeconds = b.labels.copy(), nil
+	s.Snapshot = b.snapshot.beside(s.Role)
+	if len(b.expiries) > 0 {
+		s.TokenTTLSeconds = map[string]float64{}
+	}
+	for name, at := range b.expiries {
+		s.TokenTTLSeconds[name] = at.Sub(b.now()).Seconds()
+	}
+	return s
 }
 
 func answer(w http.ResponseWriter, ok bool, body any) {

@@ -42,6 +42,9 @@ type Options struct {
 	CustodyEndpoint string
 	// Budgets is a file of outage budgets.
 	Budgets string
+	// CustodyAdmin and KindCluster name what can break custody and nodes, for
+	// the program that makes CustodySwitch and Power of them.
+	CustodyAdmin, KindCluster string
 	// CustodySwitch and Power, if set, let checks break custody and nodes, which
 	// the Kubernetes API cannot.
 	CustodySwitch fault.CustodySwitch
@@ -64,6 +67,7 @@ var ErrNotAsked = errors.New("no cluster was given: run with -args -kubeconfig F
 var flagNames = []string{
 	"kubeconfig", "context", "namespace", "cluster-name", "profile", "run-checks", "seed",
 	"artifacts", "trials", "custody-endpoint", "budgets", "list",
+	"custody-admin", "kind-cluster",
 }
 
 // The flags are registered at start-up, so that every test binary that imports
@@ -90,6 +94,8 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("trials", strconv.Itoa(d.Trials), "how often each fault is injected")
 	text("custody-endpoint", d.CustodyEndpoint, "host:port of custody as this machine reaches it; default as in ConfigMap vault-custody")
 	text("budgets", d.Budgets, "YAML file of outage budgets, ID: duration")
+	text("custody-admin", "", "URL of the admin interface of a custody server made for tests; default: that of the kind cluster, if vaultproof made it")
+	text("kind-cluster", "", "kind cluster made by vaultproof whose nodes may be turned off; default: the one that -cluster-name names, if vaultproof made it")
 	if set.Lookup("list") == nil {
 		set.Bool("list", false, "list the checks and exit")
 	}
@@ -115,6 +121,7 @@ func optionsFrom(set *flag.FlagSet) (Options, error) {
 	o.Kubeconfig, o.Context, o.Namespace = text("kubeconfig"), text("context"), text("namespace")
 	o.ClusterName, o.Profile, o.Artifacts = text("cluster-name"), text("profile"), text("artifacts")
 	o.CustodyEndpoint, o.Budgets = text("custody-endpoint"), text("budgets")
+	o.CustodyAdmin, o.KindCluster = text("custody-admin"), text("kind-cluster")
 	o.List = text("list") == "true"
 	for glob := range strings.SplitSeq(text("run-checks"), ",") {
 		if glob = strings.TrimSpace(glob); glob != "" {

@@ -117,8 +117,15 @@ func (s *session) setUp(ctx context.Context) error {
 	if err := s.target.MustAllow(ctx, needed); err != nil {
 		return err
 	}
-	if _, err := fault.Recover(ctx, config, s.opts.Artifacts); err != nil && !errors.Is(err, fault.ErrStripped) {
+	means := fault.Means{Power: s.opts.Power}
+	means.Versions, _ = s.target.Custody.(fault.Versions)
+	if _, err := fault.Recover(ctx, config, s.opts.Artifacts, means); err != nil && !errors.Is(err, fault.ErrStripped) {
 		return fmt.Errorf("undoing what an earlier run left behind: %w", err)
+	}
+	if s.opts.CustodySwitch != nil {
+		if err := s.opts.CustodySwitch.Heal(ctx); err != nil {
+			return fmt.Errorf("ending the faults of custody that an earlier run left: %w", err)
+		}
 	}
 	s.faults, err = fault.NewEnv(config, s.target.Namespace, s.target.Container, s.runID, s.journal)
 	if err != nil {

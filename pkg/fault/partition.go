@@ -13,13 +13,17 @@ import (
 )
 
 // ZonePartition cuts the Vault pods of one zone off from those of the others,
-// in both directions. Clients, the API server and custody still reach all.
+// and from what else is named, in both directions. Clients and custody still
+// reach all.
 type ZonePartition struct {
 	Env  *Env
 	Zone string
 	// Inside and Outside are the names of the Vault pods in the zone and in
 	// all others.
 	Inside, Outside []string
+	// External are addresses that the zone is cut off from too, such as those
+	// of the API server.
+	External []string
 	// Duration after which the partition ends by itself, in whole seconds.
 	Duration time.Duration
 }
@@ -38,11 +42,8 @@ func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
 		return nil, fmt.Errorf("%w: a partition needs Vault pods on both sides, there are %d in %s and %d elsewhere",
 			ErrUnavailable, len(f.Inside), f.Zone, len(f.Outside))
 	}
-	victim, err := f.Env.Client.CoreV1().Pods(f.Env.Namespace).Get(ctx, f.Inside[0], metav1.GetOptions{})
+	victims, err := f.Env.victims(ctx, f.Inside)
 	if err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s before cutting it off: %w", f.Env.Namespace, f.Inside[0], err)
-	}
-	if err := f.Env.daemonOn(ctx, victim.Spec.NodeName); err != nil {
 		return nil, err
 	}
 	duration := f.Duration.Truncate(time.Second).String()
@@ -50,66 +51,82 @@ func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
 	object := &v1alpha1.NetworkChaos{
 		ObjectMeta: f.Env.objectMeta("partition", f.Zone),
 		Spec: v1alpha1.NetworkChaosSpec{
-			PodSelector: podSelector(f.Env.Namespace, f.Inside),
-			Action:      v1alpha1.PartitionAction,
-			Direction:   v1alpha1.Both,
-			Target:      &outside,
-			Duration:    &duration,
+			PodSelector:     podSelector(f.Env.Namespace, f.Inside),
+			Action:          v1alpha1.PartitionAction,
+			Direction:       v1alpha1.Both,
+			Target:          &outside,
+			ExternalTargets: f.External,
+			Duration:        &duration,
 		},
 	}
 	created, err := f.Env.create(ctx, object)
 	if err != nil {
 		return nil, err
 	}
-	return &partitioned{chaosObject: created, victim: victim}, nil
+	return &partitioned{chaosObject: created, victims: victims}, nil
 }
 
 type partitioned struct {
 	*chaosObject
-	victim *corev1.Pod
+	victims []*corev1.Pod
 }
 
-// Witness waits until, in the network namespace of a pod inside the zone, a
+// Witness waits until, in the network namespace of one of the pods cut off, a
 // DROP rule that Chaos Mesh hooked in has dropped more packets than when it was
 // first read. Chains that are there but not jumped to do not count: they stay
 // after a recovery.
 func (p *partitioned) Witness(ctx context.Context) (Witness, error) {
-	status, ok := containerStatus(p.victim, p.env.Container)
-	if !ok {
-		return Witness{}, fmt.Errorf("%w: pod %s has no container %s to find its network namespace by", ErrNoWitness, p.victim.Name, p.env.Container)
-	}
-	daemon, err := p.env.daemonPod(ctx, p.victim.Spec.NodeName)
-	if err != nil {
-		return Witness{}, fmt.Errorf("%w: %w", ErrNoWitness, err)
-	}
 	var (
-		first   map[string]uint64
+		first   = map[string]map[string]uint64{} // by pod
 		seen    = "no rule was read"
 		witness Witness
 	)
-	err = wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
-		saved, err := p.env.iptables(ctx, daemon, status.ContainerID)
-		if err != nil {
-			seen = err.Error()
-			return false, nil // the daemon may be busy; the deadline decides
-		}
-		drops := hookedDrops(saved)
-		if len(first) == 0 {
-			first = drops
-			seen = fmt.Sprintf("no DROP rule is hooked into CHAOS-INPUT or CHAOS-OUTPUT of pod %s", p.victim.Name)
-			if len(drops) > 0 {
-				seen = fmt.Sprintf("the DROP rules of pod %s count no packet more than at first", p.victim.Name)
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		for _, victim := range p.victims {
+			drops, err := p.drops(ctx, victim)
+			if err != nil {
+				seen = err.Error()
+				continue // the daemon may be busy, or the pod restarting; the deadline decides
 			}
-			return false, nil
+			if len(first[victim.Name]) == 0 {
+				first[victim.Name] = drops
+				seen = fmt.Sprintf("no DROP rule is hooked into CHAOS-INPUT or CHAOS-OUTPUT of pod %s", victim.Name)
+				if len(drops) > 0 {
+					seen = fmt.Sprintf("the DROP rules of pod %s count no packet more than at first", victim.Name)
+				}
+				continue
+			}
+			if evidence, rising := risingDrops(first[victim.Name], drops); rising {
+				witness = Witness{Evidence: fmt.Sprintf("in the network namespace of pod %s %s", victim.Name, evidence), At: time.Now()}
+				return true, nil
+			}
 		}
-		evidence, rising := risingDrops(first, drops)
-		if rising {
-			witness = Witness{Evidence: fmt.Sprintf("in the network namespace of pod %s %s", p.victim.Name, evidence), At: time.Now()}
-		}
-		return rising, nil
+		return false, nil
 	})
 	if err != nil {
 		return Witness{}, fmt.Errorf("%w: %s%s", ErrNoWitness, seen, p.complaint(ctx))
 	}
 	return witness, nil
+}
+
+// drops reads the counters of the rules that cut a pod off. The pod is read
+// anew, because its container may have been restarted meanwhile.
+func (p *partitioned) drops(ctx context.Context, victim *corev1.Pod) (map[string]uint64, error) {
+	pod, err := p.env.Client.CoreV1().Pods(p.env.Namespace).Get(ctx, victim.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading pod %s/%s to find its network namespace: %w", p.env.Namespace, victim.Name, err)
+	}
+	status, ok := containerStatus(pod, p.env.Container)
+	if !ok {
+		return nil, fmt.Errorf("pod %s has no container %s to find its network namespace by", pod.Name, p.env.Container)
+	}
+	daemon, err := p.env.daemonPod(ctx, pod.Spec.NodeName)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := p.env.iptables(ctx, daemon, status.ContainerID)
+	if err != nil {
+		return nil, err
+	}
+	return hookedDrops(saved), nil
 }

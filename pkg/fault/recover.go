@@ -22,6 +22,9 @@ import (
 const (
 	KindPod       = "Pod"
 	KindNamespace = "Namespace"
+	KindNode      = "Node"  // one that was turned off
+	KindRole      = "Role"  // one whose rules were cut
+	KindLabel     = "Label" // of a pod, named POD/LABEL
 )
 
 // leftovers selects what a run created for itself, and nothing else.
@@ -29,15 +32,22 @@ const leftovers = managedBy + "=" + managedByValue + "," + runLabel
 
 // Recovered tells what Recover did.
 type Recovered struct {
-	// Removed lists the objects that were there and are gone.
+	// Removed lists what was there and is gone, or was put right.
 	Removed []string
+}
+
+// Means are what undoing takes besides the Kubernetes API. What is nil is not
+// to be had; an entry of a journal that needs it is then an error that names it.
+type Means struct {
+	Power    NodePower // turns nodes on again
+	Versions Versions  // enables versions in custody again
 }
 
 // Recover undoes what earlier runs left behind: the open entries of every
 // journal under journalDir (one directory per run), then whatever bears the
 // label of a run: chaos objects, pods and namespaces. It touches nothing else,
 // and carries on after an error to undo what it can.
-func Recover(ctx context.Context, config *rest.Config, journalDir string) (Recovered, error) {
+func Recover(ctx context.Context, config *rest.Config, journalDir string, means Means) (Recovered, error) {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return Recovered{}, fmt.Errorf("preparing a client to recover: %w", err)
@@ -46,7 +56,7 @@ func Recover(ctx context.Context, config *rest.Config, journalDir string) (Recov
 	if err != nil {
 		return Recovered{}, err
 	}
-	return (&recovery{client: client, chaos: chaos}).all(ctx, journalDir)
+	return (&recovery{client: client, chaos: chaos, means: means}).all(ctx, journalDir)
 }
 
 func (r *recovery) all(ctx context.Context, journalDir string) (Recovered, error) {
@@ -61,6 +71,7 @@ func (r *recovery) all(ctx context.Context, journalDir string) (Recovered, error
 type recovery struct {
 	client kubernetes.Interface
 	chaos  ctrl.Client
+	means  Means
 	done   Recovered
 	errs   []error
 }
@@ -73,7 +84,7 @@ func (r *recovery) fail(err error) {
 
 func (r *recovery) removed(ref Ref) {
 	r.done.Removed = append(r.done.Removed, ref.String())
-	slog.Info("removed what an earlier run left behind", "object", ref.String())
+	slog.Info("undid what an earlier run left behind", "object", ref.String())
 }
 
 // journals undoes the open entries of all runs and marks them done.
@@ -129,9 +140,44 @@ func (r *recovery) undo(ctx context.Context, ref Ref) error {
 		return r.removeChaos(ctx, &v1alpha1.NetworkChaos{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}}, ref)
 	case KindPod, KindNamespace:
 		return nil // the sweep by labels takes these
+	case KindNode:
+		return r.turnOn(ctx, ref)
+	case KindRole:
+		restored, err := restoreRole(ctx, r.client, ref)
+		return r.tell(ref, restored, err)
+	case KindHold:
+		return ReleaseHold(ctx, r.client, ref)
+	case KindSecretVersion:
+		if r.means.Versions == nil {
+			return fmt.Errorf("%s was disabled in custody, which cannot be reached from here: enable version %s of secret %s", ref, ref.Name, ref.Namespace)
+		}
+		return EnableVersion(ctx, r.means.Versions, ref)
+	case KindLabel:
+		repaired, err := untamper(ctx, r.client, ref)
+		return r.tell(ref, repaired, err)
 	default:
 		return fmt.Errorf("the journal names a kind that is not known: %s", ref.Kind)
 	}
+}
+
+// tell notes what was put right.
+func (r *recovery) tell(ref Ref, changed bool, err error) error {
+	if changed {
+		r.removed(ref)
+	}
+	return err
+}
+
+// turnOn turns a node on that an earlier run turned off.
+func (r *recovery) turnOn(ctx context.Context, ref Ref) error {
+	if r.means.Power == nil {
+		return fmt.Errorf("%s was turned off, and nobody here can turn it on: start its machine", ref)
+	}
+	running, err := r.means.Power.State(ctx, ref.Name)
+	if err != nil || running {
+		return err
+	}
+	return r.tell(ref, true, r.means.Power.On(ctx, ref.Name))
 }
 
 func (r *recovery) removeChaos(ctx context.Context, object ctrl.Object, ref Ref) error {

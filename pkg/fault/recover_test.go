@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/vaultproof/vaultproof/pkg/custody"
 )
 
 func labelled(name string, labels map[string]string) metav1.ObjectMeta {
@@ -184,5 +186,51 @@ func TestPodDeleteWaitsForTheGracePeriod(t *testing.T) {
 		if !ok || patient.Patience() != want {
 			t.Errorf("a deleted pod with grace period %v asks for patience %v, want %s", seconds, patient, want)
 		}
+	}
+}
+
+// leftBy is the folder of journals after a run that died when it had done ref.
+func leftBy(t *testing.T, ref Ref) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "r1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	journal, err := OpenJournal(filepath.Join(dir, "r1", JournalFile), "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journal.Close()
+	if err := journal.Begin(ref); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// What was disabled in custody is enabled again, or it is told what to enable.
+func TestRecoverEnablesVersions(t *testing.T) {
+	dir := leftBy(t, Ref{Kind: KindSecretVersion, Namespace: "share-0", Name: "1"})
+	chaos := ctrlfake.NewClientBuilder().WithScheme(chaosScheme(t)).Build()
+	r := &recovery{client: fake.NewClientset(), chaos: chaos}
+	if _, err := r.all(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "enable version 1 of secret share-0") {
+		t.Errorf("without custody: %v, want to be told what to enable", err)
+	}
+	store := twoShares()
+	r = &recovery{client: fake.NewClientset(), chaos: chaos, means: Means{Versions: store}}
+	if _, err := r.all(t.Context(), dir); err != nil || store.state["share-0"][1].State != custody.Enabled {
+		t.Errorf("versions %v (%v), want number 1 enabled", store.state["share-0"], err)
+	}
+}
+
+func TestRecoverReleasesHolds(t *testing.T) {
+	dir := leftBy(t, Ref{Kind: KindHold, Namespace: "vault", Name: "vault-0"})
+	pod := &corev1.Pod{ObjectMeta: labelled("vault-0", nil)}
+	pod.Annotations = map[string]string{HoldAnnotation: reason("r1")}
+	client := fake.NewClientset(pod)
+	chaos := ctrlfake.NewClientBuilder().WithScheme(chaosScheme(t)).Build()
+	_, err := (&recovery{client: client, chaos: chaos}).all(t.Context(), dir)
+	now, getErr := client.CoreV1().Pods("vault").Get(t.Context(), "vault-0", metav1.GetOptions{})
+	if err != nil || getErr != nil || now.Annotations[HoldAnnotation] != "" {
+		t.Errorf("annotations %v (%v, %v), want no hold", now.Annotations, err, getErr)
 	}
 }

@@ -1,64 +1,108 @@
 // Package leak finds secrets in bytes.
 //
 // A secret seldom leaks as it is: it leaks as the base64 of a Kubernetes
-// Secret, as hex in a Vault error, as a URL-escaped query parameter. A Scanner
-// knows every such form of the needles it was given and streams over input of
-// any size. It proves itself with SelfTest before its silence counts.
+// Secret, as hex in a Vault error, as a URL-escaped query parameter, cut off at
+// the end of a line, or in a compressed log. A Scanner knows every such form of
+// the needles it was given, looks into what is encoded or compressed, and
+// streams over input of any size in constant memory. It proves itself with
+// SelfTest before its silence counts.
 package leak
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
+	"sync"
 )
 
-// MinNeedle is the shortest secret, in bytes, that is searched for. A shorter
-// one would be found by chance.
+// MinNeedle is the shortest secret, and the shortest part of one, in bytes, that
+// is searched for. A shorter one would be found by chance.
 const MinNeedle = 12
 
-// chunkSize is how much is read at once, in bytes.
-const chunkSize = 256 << 10
-
 // Needle is one secret to look for. Name is what findings and messages say
-// instead of the value.
+// instead of the value. The value has to be random but for the beginning of a
+// token: any MinNeedle bytes of it count as a leak.
 type Needle struct {
 	Name  string
 	Value []byte
 }
 
-// Finding is one place where a needle was seen. Offset counts bytes from the
-// start of the scanned input.
+// Finding is one place where a needle was seen, or a part of the input that
+// could not be looked into (then Needle is empty and Encoding says why).
 type Finding struct {
-	Needle   string
+	// Place is the input, where a collection of them is searched.
+	Place string
+	// Needle is the name of the secret.
+	Needle string
+	// Encoding is how it is written there.
 	Encoding string
-	Offset   int64
+	// Truncated means that only a part of the secret is there.
+	Truncated bool
+	// Within names what had to be opened, from the inside out: "gzip in base64".
+	Within string
+	// Offset counts bytes from the start of the input, to the secret or to the
+	// outermost of what had to be opened.
+	Offset int64
 }
 
 // String names the finding without showing the secret.
 func (f Finding) String() string {
-	return fmt.Sprintf("%s (%s) at byte %d", f.Needle, f.Encoding, f.Offset)
+	var words bytes.Buffer
+	switch {
+	case f.Needle == "":
+		words.WriteString(f.Encoding)
+	case f.Truncated:
+		fmt.Fprintf(&words, "%s (%s, truncated)", f.Needle, f.Encoding)
+	default:
+		fmt.Fprintf(&words, "%s (%s)", f.Needle, f.Encoding)
+	}
+	if f.Within != "" {
+		words.WriteString(" in " + f.Within)
+	}
+	fmt.Fprintf(&words, " at byte %d", f.Offset)
+	if f.Place != "" {
+		words.WriteString(" of " + f.Place)
+	}
+	return words.String()
 }
 
-type pattern struct {
-	needle   string
-	encoding string
-	bytes    []byte
+// Limits bound what is opened. What they keep out is a finding of its own, so
+// that it is never taken for clean.
+type Limits struct {
+	// Expanded is how many bytes all compressed parts of one input may expand to.
+	Expanded int64
+	// Depth is how deep archives and encodings may nest.
+	Depth int
 }
+
+// DefaultLimits let whole disks of a cluster through and end a bomb in seconds.
+var DefaultLimits = Limits{Expanded: 4 << 30, Depth: 16}
 
 // Scanner looks for a fixed set of needles in all their encodings. It is safe
 // for use by several goroutines.
 type Scanner struct {
-	patterns []pattern
-	longest  int
-	needles  []Needle
+	needles []Needle
+	control int // the place in needles of the one for the positive control
+	forms   [][]form
+	index   *index
+	limits  Limits
+	kinds   []kind
+
+	makeControl func() control
 }
 
 // New compiles a scanner. Needles without a name or shorter than MinNeedle are
 // refused: a scanner that cannot find what it was given must not stay silent.
-func New(needles ...Needle) (*Scanner, error) {
-	s := &Scanner{needles: needles}
+func New(needles ...Needle) (*Scanner, error) { return NewLimited(DefaultLimits, needles...) }
+
+// NewLimited is New with other limits than the default.
+func NewLimited(limits Limits, needles ...Needle) (*Scanner, error) {
+	if limits.Depth < 1 || limits.Expanded < 1 {
+		return nil, fmt.Errorf("a scanner that may open %d levels and %d bytes opens nothing: both must be positive", limits.Depth, limits.Expanded)
+	}
 	for _, n := range needles {
 		if n.Name == "" {
 			return nil, errors.New("a needle has no name")
@@ -66,61 +110,32 @@ func New(needles ...Needle) (*Scanner, error) {
 		if len(n.Value) < MinNeedle {
 			return nil, fmt.Errorf("needle %s has %d bytes, at least %d are needed to search for it", n.Name, len(n.Value), MinNeedle)
 		}
-		for _, e := range encodings(n.Value) {
-			s.patterns = append(s.patterns, pattern{needle: n.Name, encoding: e.name, bytes: e.bytes})
-			s.longest = max(s.longest, len(e.bytes))
-		}
 	}
-	// Longest first, so that redaction takes the whole of an encoding before
-	// a shorter one nested in it.
-	sort.SliceStable(s.patterns, func(i, j int) bool {
-		return len(s.patterns[i].bytes) > len(s.patterns[j].bytes)
-	})
+	value := make([]byte, 33) // as long as a share
+	if _, err := rand.Read(value); err != nil {
+		return nil, fmt.Errorf("making the needle of the positive control: %w", err)
+	}
+	s := &Scanner{
+		needles: append(slices.Clone(needles), Needle{Name: "positive control", Value: value}),
+		control: len(needles), limits: limits, kinds: allKinds,
+	}
+	for _, n := range s.needles {
+		s.forms = append(s.forms, forms(n.Value))
+	}
+	s.index = newIndex(s.forms)
+	s.makeControl = sync.OnceValue(func() control { return s.hide(s.control) })
 	return s, nil
 }
 
 // Needles tells how many secrets the scanner looks for.
-func (s *Scanner) Needles() int { return len(s.needles) }
+func (s *Scanner) Needles() int { return s.control }
 
-// Scan reads r to its end and returns every finding in order of its place:
-// the first one of each needle and encoding.
+// Scan reads r to its end and returns every finding in order of its place: the
+// first one of each needle, encoding and kind of container.
 func (s *Scanner) Scan(r io.Reader) ([]Finding, error) {
-	if s.longest == 0 {
-		_, err := io.Copy(io.Discard, r)
-		return nil, err
-	}
-	var (
-		found  []Finding
-		seen   = map[[2]string]bool{}
-		buffer = make([]byte, 0, chunkSize+s.longest)
-		base   int64
-	)
-	for {
-		n, err := io.ReadAtLeast(r, buffer[len(buffer):cap(buffer)], 1)
-		buffer = buffer[:len(buffer)+n]
-		for _, p := range s.patterns {
-			key := [2]string{p.needle, p.encoding}
-			if seen[key] {
-				continue
-			}
-			if i := bytes.Index(buffer, p.bytes); i >= 0 {
-				seen[key] = true
-				found = append(found, Finding{Needle: p.needle, Encoding: p.encoding, Offset: base + int64(i)})
-			}
-		}
-		if err != nil {
-			sort.SliceStable(found, func(i, j int) bool { return found[i].Offset < found[j].Offset })
-			if errors.Is(err, io.EOF) {
-				return found, nil
-			}
-			return found, fmt.Errorf("reading what is scanned for secrets: %w", err)
-		}
-		// Keep a tail, for a secret that straddles two reads.
-		if keep := s.longest - 1; len(buffer) > keep {
-			base += int64(len(buffer) - keep)
-			buffer = append(buffer[:0], buffer[len(buffer)-keep:]...)
-		}
-	}
+	found, err := s.scan(r, nil)
+	found = slices.DeleteFunc(found, func(f Finding) bool { return f.Needle == s.needles[s.control].Name })
+	return found, err
 }
 
 // ScanBytes is Scan over bytes in memory.
@@ -129,39 +144,24 @@ func (s *Scanner) ScanBytes(b []byte) []Finding {
 	return found
 }
 
-// Redact returns b with every encoding of every needle replaced by the
-// needle's name in brackets. b itself is left as it is.
+// Redact returns b with every encoding of every needle, and every part of one
+// that would count as a finding, replaced by the needle's name in brackets. What
+// is in a compressed part of b stays: ScanBytes tells. b itself is left as it is.
 func (s *Scanner) Redact(b []byte) []byte {
-	for _, p := range s.patterns {
-		if bytes.Contains(b, p.bytes) {
-			b = bytes.ReplaceAll(b, p.bytes, []byte("[redacted "+p.needle+"]"))
+	var clean []byte
+	done := 0
+	for _, m := range s.index.all(b) {
+		if m.end <= done {
+			continue
 		}
-	}
-	return b
-}
-
-// SelfTest is the positive control: it plants every encoding of every needle
-// between other text and fails if the scanner misses one of them.
-func (s *Scanner) SelfTest() error {
-	if len(s.patterns) == 0 {
-		return errors.New("the scanner has no needle to look for")
-	}
-	for _, n := range s.needles {
-		for _, e := range encodings(n.Value) {
-			planted := bytes.Join([][]byte{[]byte(`time=12:00 msg="`), e.bytes, []byte(`" level=info`)}, nil)
-			if !hasNeedle(s.ScanBytes(planted), n.Name) {
-				return fmt.Errorf("the scanner missed %s planted as %s", n.Name, e.name)
-			}
+		clean = append(clean, b[done:max(done, m.start)]...)
+		if m.start >= done {
+			clean = append(clean, "[redacted "+s.needles[m.needle].Name+"]"...)
 		}
+		done = m.end
 	}
-	return nil
-}
-
-func hasNeedle(found []Finding, name string) bool {
-	for _, f := range found {
-		if f.Needle == name {
-			return true
-		}
+	if done == 0 {
+		return b
 	}
-	return false
+	return append(clean, b[done:]...)
 }

@@ -20,7 +20,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	opts := testOptions()
 	opts.Overlay = "moon"
-	if _, err := render(opts, testFacts(t)); err == nil || !strings.Contains(err.Error(), "[kind]") {
+	if _, err := render(opts, testFacts(t)); err == nil || !strings.Contains(err.Error(), "[gke kind minimal]") {
 		t.Errorf("got %v, want the overlays that exist", err)
 	}
 }

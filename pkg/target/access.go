@@ -51,6 +51,8 @@ func (t *Target) ChangePermissions() []Permission {
 	return []Permission{
 		{Verb: "create", Resource: "pods", Namespace: t.Namespace},
 		{Verb: "delete", Resource: "pods", Namespace: t.Namespace},
+		{Verb: "patch", Resource: "pods", Namespace: t.Namespace},
+		{Verb: "create", Resource: "configmaps", Namespace: t.Namespace},
 		{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: SystemNamespace},
 	}
 }

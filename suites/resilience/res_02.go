@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"context"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
@@ -8,6 +9,7 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/conformance"
 	"github.com/vaultproof/vaultproof/pkg/fault"
 	"github.com/vaultproof/vaultproof/pkg/target"
+	"github.com/vaultproof/vaultproof/suites/trial"
 )
 
 var res02 = conformance.Check{
@@ -19,9 +21,10 @@ var res02 = conformance.Check{
 }
 
 var _ = conformance.It(res02, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
-	return trials(ctx, r, plan{
-		make: func(_ []target.PodState, active target.PodState) (fault.Fault, error) {
+	return trial.Outages(ctx, r, trial.Plan{
+		Make: func(_ context.Context, _ []target.PodState, active target.PodState) (fault.Fault, error) {
 			return &fault.ProcessKill{Env: r.Faults, Pod: active.Pod.Name}, nil
 		},
-	}, tookOver)
+		Outage: r.Budget,
+	}, trial.TookOver)
 })

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/vaultproof/vaultproof/pkg/conformance"
 	"github.com/vaultproof/vaultproof/pkg/fault"
 	"github.com/vaultproof/vaultproof/pkg/history"
 	"github.com/vaultproof/vaultproof/pkg/target"
 	"github.com/vaultproof/vaultproof/pkg/timeline"
+	"github.com/vaultproof/vaultproof/suites/trial"
 )
 
 const (
@@ -39,24 +39,25 @@ var res05 = conformance.Check{
 
 var _ = conformance.It(res05, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
 	var direct []attempt
-	return trials(ctx, r, plan{
-		make: func(states []target.PodState, active target.PodState) (fault.Fault, error) {
+	return trial.Outages(ctx, r, trial.Plan{
+		Make: func(_ context.Context, states []target.PodState, active target.PodState) (fault.Fault, error) {
 			return partitionOf(r, states, active)
 		},
-		hold: func(ctx context.Context, hit struck) error {
+		Hold: func(ctx context.Context, hit trial.Struck) error {
 			var err error
 			direct, err = holdPartition(ctx, r, hit)
 			return err
 		},
-	}, func(res result) error {
-		if err := tookOver(res); err != nil {
+		Outage: r.Budget,
+	}, func(res trial.Result) error {
+		if err := trial.TookOver(res); err != nil {
 			return err
 		}
-		elected := res.at.Add(time.Duration(*res.phases.Elected * float64(time.Millisecond)))
-		if err := refusedWrites(res.active, elected, direct); err != nil {
+		elected := res.Elected()
+		if err := refusedWrites(res.Active, elected, direct); err != nil {
 			return err
 		}
-		return noneAcknowledged(res.active, elected, reelected(res, elected), r.Traffic.Ops())
+		return noneAcknowledged(res.Active, elected, reelected(res, elected), r.Traffic.Ops())
 	})
 })
 
@@ -81,29 +82,17 @@ func partitionOf(r *conformance.Case, states []target.PodState, active target.Po
 
 // holdPartition keeps the partition until another pod is active and a while
 // longer, and tries to write to the cut-off pod meanwhile.
-func holdPartition(ctx context.Context, r *conformance.Case, hit struck) ([]attempt, error) {
+func holdPartition(ctx context.Context, r *conformance.Case, hit trial.Struck) ([]attempt, error) {
 	election, cancel := context.WithTimeout(ctx, electionTimeout)
 	defer cancel()
-	err := wait.PollUntilContextCancel(election, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		states, err := r.Target.State(ctx)
-		if err != nil {
-			return false, nil // the deadline decides
-		}
-		for _, s := range states {
-			if s.IsSelf && s.Pod.Name != hit.active {
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	if err != nil && ctx.Err() == nil {
+	if trial.AwaitSuccessor(election, r.Target, hit.Active) == "" && ctx.Err() == nil {
 		return nil, nil // the judgement of the trial says that nobody took over
 	}
 	var attempts []attempt
 	for end := time.Now().Add(afterElection); time.Now().Before(end); {
 		a := attempt{at: time.Now()}
 		write, cancel := context.WithTimeout(ctx, refusalTimeout)
-		a.err = r.Traffic.WriteTo(write, hit.active, fmt.Sprintf("cut-off/%d-%d", hit.trial, len(attempts)))
+		a.err = r.Traffic.WriteTo(write, hit.Active, fmt.Sprintf("cut-off/%d-%d", hit.Trial, len(attempts)))
 		cancel()
 		attempts = append(attempts, a)
 		if err := r.Traffic.Flow(ctx, 500*time.Millisecond); err != nil {
@@ -115,13 +104,13 @@ func holdPartition(ctx context.Context, r *conformance.Case, hit struck) ([]atte
 
 // reelected is when the cut-off pod was active again by right, after the
 // partition; if it was not, the end of the trial.
-func reelected(res result, elected time.Time) time.Time {
-	for _, e := range res.events {
-		if e.Kind == timeline.Leader && e.Subject == res.active && e.Value == "active" && e.At.After(elected) && e.At.Before(res.end) {
+func reelected(res trial.Result, elected time.Time) time.Time {
+	for _, e := range res.Events {
+		if e.Kind == timeline.Leader && e.Subject == res.Active && e.Value == "active" && e.At.After(elected) && e.At.Before(res.End) {
 			return e.At
 		}
 	}
-	return res.end
+	return res.End
 }
 
 // attempt is one write straight to the cut-off pod; err is how it was refused.
@@ -141,11 +130,11 @@ func refusedWrites(cutOff string, elected time.Time, attempts []attempt) error {
 		tried++
 		if a.err == nil {
 			return fmt.Errorf("pod %s, cut off in the minority, acknowledged a write at %s, %s after another pod was elected; want it refused (hashicorp/vault#22063)",
-				cutOff, clock(a.at), round(a.at.Sub(elected)))
+				cutOff, trial.Clock(a.at), trial.Round(a.at.Sub(elected)))
 		}
 	}
 	if tried == 0 {
-		return fmt.Errorf("no write was tried on pod %s after the election at %s, so that it refuses them is not shown", cutOff, clock(elected))
+		return fmt.Errorf("no write was tried on pod %s after the election at %s, so that it refuses them is not shown", cutOff, trial.Clock(elected))
 	}
 	return nil
 }
@@ -160,7 +149,7 @@ func noneAcknowledged(cutOff string, elected, end time.Time, ops []history.Op) e
 			continue
 		}
 		return fmt.Errorf("pod %s, cut off in the minority, acknowledged a %s at %s, %s after another pod was elected; want nothing from it (hashicorp/vault#22063)",
-			cutOff, op.Kind, clock(called), round(called.Sub(elected)))
+			cutOff, op.Kind, trial.Clock(called), trial.Round(called.Sub(elected)))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/history"
 	"github.com/vaultproof/vaultproof/pkg/target"
 	"github.com/vaultproof/vaultproof/pkg/timeline"
+	"github.com/vaultproof/vaultproof/suites/trial"
 )
 
 func TestRefusedWrites(t *testing.T) {
@@ -59,13 +60,13 @@ func TestReelected(t *testing.T) {
 	leader := func(pod, value string, after time.Duration) timeline.Event {
 		return timeline.Event{Kind: timeline.Leader, Subject: pod, Value: value, At: elected.Add(after)}
 	}
-	res := result{active: "vault-0", end: elected.Add(time.Minute), events: []timeline.Event{
+	res := trial.Result{Active: "vault-0", End: elected.Add(time.Minute), Events: []timeline.Event{
 		leader("vault-0", "active", -time.Minute), leader("vault-1", "active", 0), leader("vault-0", "standby", 10*time.Second),
 	}}
-	if got := reelected(res, elected); !got.Equal(res.end) {
+	if got := reelected(res, elected); !got.Equal(res.End) {
 		t.Errorf("a pod that stays standby counts as active again at %v", got)
 	}
-	res.events = append(res.events, leader("vault-0", "active", 20*time.Second))
+	res.Events = append(res.Events, leader("vault-0", "active", 20*time.Second))
 	if got := reelected(res, elected); !got.Equal(elected.Add(20 * time.Second)) {
 		t.Errorf("active again at %v, want 20 s after the election", got)
 	}

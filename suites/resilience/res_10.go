@@ -12,6 +12,7 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/conformance"
 	"github.com/vaultproof/vaultproof/pkg/history"
 	"github.com/vaultproof/vaultproof/pkg/report"
+	"github.com/vaultproof/vaultproof/suites/trial"
 )
 
 const (
@@ -28,12 +29,12 @@ var res10 = conformance.Check{
 	Assertion: "every acknowledged write is readable after all faults, and what clients saw has one linear order",
 	Source:    "raft: an acknowledged write is on a majority",
 	Observe:   "history of all operations of the load; last state of every key; porcupine",
-	Timeout:   finalTimeout + judgeTimeout + wholeTimeout + time.Minute,
+	Timeout:   finalTimeout + judgeTimeout + trial.WholeTimeout + time.Minute,
 	Last:      true,
 }
 
 var _ = conformance.It(res10, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
-	if _, err := awaitWhole(ctx, r.Target); err != nil {
+	if _, err := trial.AwaitWhole(ctx, r.Target); err != nil {
 		return r.Inconclusive("Vault is not whole, so the last state of the keys cannot be read: %w", err)
 	}
 	finalCtx, cancel := context.WithTimeout(ctx, finalTimeout)

@@ -1,7 +1,7 @@
 // Command prober is the client that never stops: it runs in the cluster,
 // sends load to Vault on a schedule and asks every pod what it thinks it is.
 // It also connects and listens on demand, to see what a NetworkPolicy lets
-// through.
+// through, and stands in for a Vault that nobody should trust.
 package main
 
 import (
@@ -27,6 +27,17 @@ const usage = `usage: prober COMMAND
   run                            serve the control API on 127.0.0.1:7070
   serve -tcp PORT[,PORT...]      accept TCP connections and say "ok"
   connect HOST:PORT [-timeout D] exit 0 if a TCP connection opens in time, else 1
+  matrix [-timeout D] [-patience D] WANT=HOST:PORT...
+                                 open each connection that is wanted open, then try those
+                                 wanted shut, and print as JSON how each was found; WANT
+                                 is open, shut or try
+  rogue [-listen HOST:PORT]      take TLS connections with a certificate of a strange
+                                 CA and print, as JSON, how much was sent
+  impostor [-listen HOST:PORT]   answer like a healthy Vault, with such a certificate, and
+                                 print, as JSON, how often
+  capture -ip ADDRESS -find NAME=TEXT...
+                                 print, as JSON, how much passes to and from a pod of this
+                                 node, and how often each text does in clear
   sleep                          wait for a signal`
 
 // Exit codes.
@@ -58,9 +69,16 @@ func command(ctx context.Context, log *slog.Logger, args []string) error {
 		return fmt.Errorf("%w: a command is missing", errUsage)
 	}
 	name, args := args[0], args[1:]
+	if name == "matrix" { // it has many addresses
+		return matrix(ctx, os.Stdout, args)
+	}
+	if name == "capture" { // it has many texts
+		return capture(ctx, os.Stdout, args)
+	}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	ports := flags.String("tcp", "8080", "")
 	timeout := flags.Duration("timeout", time.Second, "")
+	listen := flags.String("listen", "127.0.0.1:8200", "")
 	flags.Usage = func() {}
 	// The address may come before or after the flags.
 	address := ""
@@ -80,6 +98,10 @@ func command(ctx context.Context, log *slog.Logger, args []string) error {
 		return serve(ctx, log, strings.Split(*ports, ","))
 	case "connect":
 		return connect(ctx, address, *timeout)
+	case "rogue":
+		return pretend(ctx, log, os.Stdout, *listen)
+	case "impostor":
+		return impersonate(ctx, log, os.Stdout, *listen)
 	case "sleep":
 		<-ctx.Done()
 		return nil

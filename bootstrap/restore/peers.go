@@ -1,0 +1,81 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/vaultproof/vaultproof/bootstrap/kube"
+	"github.com/vaultproof/vaultproof/bootstrap/vault"
+)
+
+// peerClients connects to the other pods.
+func (c config) peerClients() (map[string]*vault.Client, error) {
+	peers := map[string]*vault.Client{}
+	for addr := range strings.SplitSeq(c.peers, ",") {
+		if addr = strings.TrimSpace(addr); addr == "" {
+			continue
+		}
+		u, err := url.Parse(addr)
+		if err != nil {
+			return nil, fmt.Errorf("peer address %q in -peers: %w", addr, err)
+		}
+		pod, _, _ := strings.Cut(u.Hostname(), ".")
+		if pod == c.pod {
+			continue
+		}
+		if peers[pod], err = vault.NewPeer(addr, c.VaultCA); err != nil {
+			return nil, err
+		}
+	}
+	return peers, nil
+}
+
+// restarter gives what restarts another pod: nil without the Kubernetes API.
+func (c config) restarter(env func(string) (string, bool), log *slog.Logger) func(context.Context, string) error {
+	client, err := kube.New(kube.FromEnv(c.kubeToken, env))
+	if err != nil {
+		log.Warn("no use of the Kubernetes API: a pod that asks to join too early may take some minutes to", "reason", err.Error())
+		return nil
+	}
+	return func(ctx context.Context, name string) error {
+		pod, err := client.Pod(ctx, name)
+		if err != nil {
+			return fmt.Errorf("reading pod %s: %w", name, err)
+		}
+		if err := client.Delete(ctx, pod); err != nil {
+			return fmt.Errorf("deleting pod %s: %w", name, err)
+		}
+		return nil
+	}
+}
+
+// early names the peers that asked this Vault to join before it had its data
+// back. Such a peer holds a challenge that no share answers. It was empty, so it
+// says that it is initialised for no other reason; and it says nothing while it
+// tries to answer with the shares in custody.
+func (r *restore) early(ctx context.Context) (pods []string) {
+	for _, pod := range r.answered {
+		if st, err := r.peers[pod].SealStatus(ctx); err != nil || st.Initialised {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
+}
+
+// rejoin restarts the pods of the peers that were early. They have no data.
+func (r *restore) rejoin(ctx context.Context, pods []string) {
+	for _, pod := range pods {
+		if r.restart == nil {
+			r.log.Warn("a pod asked to join too early and may take some minutes to ask again; deleting it is quicker", "pod", pod)
+			continue
+		}
+		if err := r.restart(ctx, pod); err != nil {
+			r.log.Warn("a pod asked to join too early and could not be restarted; it may take some minutes to ask again", "pod", pod, "error", err.Error())
+			continue
+		}
+		r.log.Info("pod restarted, because it asked to join too early; it is empty and joins when it is up", "pod", pod)
+	}
+}

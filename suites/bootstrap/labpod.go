@@ -1,0 +1,288 @@
+package bootstrap
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/vaultproof/vaultproof/fixtures/lab"
+	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/target"
+)
+
+const (
+	// labImage holds the command lab and the sidecar built with failpoints. Vault
+	// comes from the target's own image.
+	labImage = "vaultproof/lab:v0.1.0"
+	// sidecarBinary is the sidecar's path in its image.
+	sidecarBinary = "/usr/local/bin/bootstrap"
+	// labStart is how long the lab's pod may take to start.
+	labStart = 2 * time.Minute
+	// execTimeout bounds one command in a container.
+	execTimeout = 20 * time.Second
+)
+
+// runLab asks a lab of its own a question, in a pod beside the cluster's other work,
+// and returns the answer as JSON. Its progress goes into the timeline.
+func runLab(ctx context.Context, r *conformance.Case, question string) ([]byte, error) {
+	pods := r.Target.Client.CoreV1().Pods(target.SystemNamespace)
+	if err := ensureSystemNamespace(ctx, r.Target.Client); err != nil {
+		return nil, err
+	}
+	placement, err := awayFromVault(ctx, r.Target.Client)
+	if err != nil {
+		return nil, err
+	}
+	vault, err := vaultImage(ctx, r.Target)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := pods.Create(ctx, labPod(r.ID, question, vault, placement), metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("creating the pod of the lab: %w", err)
+	}
+	r.Defer(func(ctx context.Context) error {
+		if err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting the pod of the lab: %w", err)
+		}
+		return nil
+	})
+	starting, cancel := context.WithTimeout(ctx, labStart)
+	defer cancel()
+	if err := awaitPod(starting, r.Target.Client, pod.Name, started); err != nil {
+		return nil, err
+	}
+	follow(ctx, r, pod.Name)
+	if err := awaitPod(ctx, r.Target.Client, pod.Name, ended); err != nil {
+		return nil, err
+	}
+	log, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{}).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log of the lab: %w", err)
+	}
+	defer log.Close()
+	return labResult(log)
+}
+
+// follow notes every line of the lab's progress until its log ends. It may break off
+// early: what counts is read when the lab has ended.
+func follow(ctx context.Context, r *conformance.Case, pod string) {
+	log, err := r.Target.Client.CoreV1().Pods(target.SystemNamespace).GetLogs(pod, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
+	if err != nil {
+		r.Note("the progress of the lab cannot be followed: %v", err)
+		return
+	}
+	defer log.Close()
+	for lines := bufio.NewReader(log); ; {
+		line, err := lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, lab.Marker) {
+			r.Note("%s", line)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// labResult finds the result in the log of a lab; without one the last lines say why.
+func labResult(log io.Reader) ([]byte, error) {
+	var last string
+	for lines := bufio.NewReader(log); ; {
+		line, err := lines.ReadString('\n')
+		if raw, ok := strings.CutPrefix(line, lab.Marker); ok && strings.HasSuffix(line, "\n") {
+			return []byte(raw), nil
+		}
+		if strings.TrimSpace(line) != "" {
+			last = strings.TrimSpace(line)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("the lab ended without a result; its log ends with %q", last)
+		case err != nil:
+			return nil, fmt.Errorf("reading the log of the lab: %w", err)
+		}
+	}
+}
+
+// podStage tells whether a pod got somewhere, or why it never will.
+type podStage func(*corev1.Pod) (there bool, err error)
+
+func awaitPod(ctx context.Context, client kubernetes.Interface, name string, stage podStage) error {
+	state := "it was not looked at"
+	err := wait.PollUntilContextCancel(ctx, lookEvery, true, func(ctx context.Context) (bool, error) {
+		pod, err := client.CoreV1().Pods(target.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, errors.New("it was deleted")
+		}
+		if err != nil {
+			state = err.Error()
+			return false, nil // the API server may be busy; ctx bounds the wait
+		}
+		state = "its phase is " + string(pod.Status.Phase)
+		return stage(pod)
+	})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%s (%w)", state, err)
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the pod %s/%s of the lab: %w", target.SystemNamespace, name, err)
+	}
+	return nil
+}
+
+func started(pod *corev1.Pod) (bool, error) {
+	for _, c := range pod.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil {
+			switch w.Reason {
+			case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError":
+				return false, fmt.Errorf("its image %s cannot be started (%s %s): load the image into the cluster", c.Image, w.Reason, w.Message)
+			}
+		}
+	}
+	return pod.Status.Phase != corev1.PodPending && pod.Status.Phase != "", nil
+}
+
+// ended is also true for a pod that failed: the lab does so when what it found is bad.
+func ended(pod *corev1.Pod) (bool, error) {
+	if pod.Status.Reason != "" {
+		return false, fmt.Errorf("it was ended: %s %s", pod.Status.Reason, pod.Status.Message)
+	}
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, nil
+}
+
+func ensureSystemNamespace(ctx context.Context, client kubernetes.Interface) error {
+	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: target.SystemNamespace,
+		Labels: map[string]string{
+			target.ManagedBy:                     target.ManagedByValue,
+			"pod-security.kubernetes.io/enforce": "restricted",
+		},
+	}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating namespace %s: %w", target.SystemNamespace, err)
+	}
+	return nil
+}
+
+// vaultImage is the image of the Vault under test.
+func vaultImage(ctx context.Context, t *target.Target) (string, error) {
+	pods, err := t.Pods(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, pod := range pods {
+		for _, c := range pod.Spec.Containers {
+			if c.Name == t.Container {
+				return c.Image, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no pod of StatefulSet %s has a container %s, whose Vault the lab is to take", t.StatefulSet, t.Container)
+}
+
+// awayFromVault is a node selector for what must not compete with Vault, if there is a
+// node for that.
+func awayFromVault(ctx context.Context, client kubernetes.Interface) (map[string]string, error) {
+	services := map[string]string{"vaultproof.dev/role": "services"}
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "vaultproof.dev/role=services", Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("looking for a node for the lab: %w", err)
+	}
+	if len(nodes.Items) == 0 {
+		return nil, nil
+	}
+	return services, nil
+}
+
+// labPod is a pod that asks the lab one question and ends. It needs no network but
+// loopback, and no rights. Its label has a run that died swept up by the next one.
+func labPod(run, question, vault string, placement map[string]string) *corev1.Pod {
+	yes, no := true, false
+	user, grace, deadline := int64(65532), int64(1), int64(matrixTimeout.Seconds())
+	memory := resource.MustParse("1Gi")
+	restricted := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "lab-", Namespace: target.SystemNamespace,
+			Labels: map[string]string{target.ManagedBy: target.ManagedByValue, target.NameLabel: "lab", target.RunLabel: run},
+		},
+		Spec: corev1.PodSpec{
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			ActiveDeadlineSeconds:         &deadline,
+			TerminationGracePeriodSeconds: &grace,
+			AutomountServiceAccountToken:  &no,
+			EnableServiceLinks:            &no,
+			NodeSelector:                  placement,
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user, FSGroup: &user,
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Volumes: []corev1.Volume{
+				{Name: "work", VolumeSource: corev1.VolumeSource{
+					EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: &memory},
+				}},
+				{Name: "vault", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			},
+			InitContainers: []corev1.Container{{
+				Name: "vault", Image: vault, ImagePullPolicy: corev1.PullIfNotPresent,
+				Command:         []string{"/bin/sh", "-c", "cp \"$(command -v vault)\" /lab/vault"},
+				VolumeMounts:    []corev1.VolumeMount{{Name: "vault", MountPath: "/lab"}},
+				SecurityContext: restricted,
+			}},
+			Containers: []corev1.Container{{
+				Name: "lab", Image: labImage, ImagePullPolicy: corev1.PullIfNotPresent,
+				Args:         []string{"-vault", "/lab/vault", "-dir", "/work", "-json", "-", question},
+				VolumeMounts: []corev1.VolumeMount{{Name: "work", MountPath: "/work"}, {Name: "vault", MountPath: "/lab", ReadOnly: true}},
+				Resources: corev1.ResourceRequirements{
+					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("200m"), corev1.ResourceMemory: resource.MustParse("512Mi")},
+					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("3Gi")},
+				},
+				SecurityContext: restricted,
+			}},
+		},
+	}
+}
+
+// sidecarBuild asks a sidecar in a Vault pod what it was built from.
+func sidecarBuild(ctx context.Context, t *target.Target) (string, error) {
+	pods, err := t.Pods(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(pods) == 0 {
+		return "", errors.New("there is no Vault pod whose sidecar could be asked what it was built from")
+	}
+	ctx, cancel := context.WithTimeout(ctx, execTimeout)
+	defer cancel()
+	request := t.Client.CoreV1().RESTClient().Post().
+		Resource("pods").Namespace(t.Namespace).Name(pods[0].Name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{
+			Container: t.SidecarContainer, Command: []string{sidecarBinary, "version"}, Stdout: true, Stderr: true,
+		}, scheme.ParameterCodec)
+	executor, err := remotecommand.NewSPDYExecutor(t.Config, "POST", request.URL())
+	if err != nil {
+		return "", fmt.Errorf("preparing to ask the sidecar of pod %s what it was built from: %w", pods[0].Name, err)
+	}
+	var out, complaints bytes.Buffer
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints}); err != nil {
+		return "", fmt.Errorf("asking the sidecar of pod %s what it was built from: %w (%s)", pods[0].Name, err, strings.TrimSpace(complaints.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}

@@ -1,0 +1,98 @@
+package bootstrap
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/vaultproof/vaultproof/fixtures/lab"
+	"github.com/vaultproof/vaultproof/pkg/target"
+)
+
+func TestLabResult(t *testing.T) {
+	long := `{"x":"` + strings.Repeat("y", 1<<20) + `"}`
+	for name, c := range map[string]struct{ log, want, fails string }{
+		"after progress":     {"1. a cell\ncrash  healthy\n" + lab.Marker + long + "\n", long, ""},
+		"with what follows":  {lab.Marker + "{}\nlab: 1 of 2 crashes lost the cluster\n", "{}", ""},
+		"cut short":          {"1. a cell\n" + lab.Marker + `{"x":`, "", "without a result"},
+		"died":               {"1. a cell\nlab: no loopback addresses are free\n", "", `ends with "lab: no loopback addresses are free"`},
+		"nothing was logged": {"", "", "without a result"},
+	} {
+		got, err := labResult(strings.NewReader(c.log))
+		if strings.TrimSpace(string(got)) != c.want || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %.40q, %v; want %.40q, %q", name, got, err, c.want, c.fails)
+		}
+	}
+}
+
+func TestLabPodStages(t *testing.T) {
+	pod := func(phase corev1.PodPhase, waiting, reason string) *corev1.Pod {
+		p := &corev1.Pod{Status: corev1.PodStatus{Phase: phase, Reason: reason}}
+		if waiting != "" {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Image: labImage, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: waiting}}}}
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		stage podStage
+		pod   *corev1.Pod
+		there bool
+		fails string
+	}{
+		"not scheduled":  {started, pod("", "", ""), false, ""},
+		"being created":  {started, pod(corev1.PodPending, "ContainerCreating", ""), false, ""},
+		"no image":       {started, pod(corev1.PodPending, "ErrImagePull", ""), false, "load the image into the cluster"},
+		"running":        {started, pod(corev1.PodRunning, "", ""), true, ""},
+		"ended at once":  {started, pod(corev1.PodFailed, "", ""), true, ""},
+		"still at it":    {ended, pod(corev1.PodRunning, "", ""), false, ""},
+		"found all good": {ended, pod(corev1.PodSucceeded, "", ""), true, ""},
+		"found it bad":   {ended, pod(corev1.PodFailed, "", ""), true, ""},
+		"took too long":  {ended, pod(corev1.PodFailed, "", "DeadlineExceeded"), false, "DeadlineExceeded"},
+	} {
+		there, err := c.stage(c.pod)
+		if there != c.there || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %t, %v", name, there, err)
+		}
+	}
+}
+
+// TestLabPodIsRestricted: Pod Security "restricted" admits it, it cannot reach the API
+// server, and a run that died leaves it to be swept up.
+func TestLabPodIsRestricted(t *testing.T) {
+	p := labPod("run-1", "matrix", "hashicorp/vault:1.21.1", nil)
+	c := p.Spec.Containers[0]
+	switch {
+	case !*p.Spec.SecurityContext.RunAsNonRoot, p.Spec.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault:
+		t.Error("the pod's security context is not restricted")
+	case *c.SecurityContext.AllowPrivilegeEscalation, len(c.SecurityContext.Capabilities.Drop) != 1, c.SecurityContext.Capabilities.Drop[0] != "ALL":
+		t.Error("the container's security context is not restricted")
+	case *p.Spec.AutomountServiceAccountToken:
+		t.Error("it gets a token of the API server")
+	case p.Labels[target.RunLabel] != "run-1", p.Labels[target.ManagedBy] != target.ManagedByValue:
+		t.Errorf("its labels %v do not tell whose it is", p.Labels)
+	case p.Labels[target.NameLabel] == target.NameValue:
+		t.Error("it passes for a Vault pod")
+	case c.Args[len(c.Args)-1] != "matrix", *p.Spec.ActiveDeadlineSeconds <= 0:
+		t.Errorf("it runs %v without end", c.Args)
+	}
+}
+
+func TestLabKeepsAwayFromVault(t *testing.T) {
+	vault := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"dedicated": "vault"}}}
+	services := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "b", Labels: map[string]string{"vaultproof.dev/role": "services"}}}
+	if got, err := awayFromVault(t.Context(), fake.NewClientset(vault)); err != nil || got != nil {
+		t.Errorf("without such a node: %v, %v", got, err)
+	}
+	if got, err := awayFromVault(t.Context(), fake.NewClientset(vault, services)); err != nil || got["vaultproof.dev/role"] != "services" {
+		t.Errorf("with such a node: %v, %v", got, err)
+	}
+	client := fake.NewClientset()
+	for range 2 { // twice is fine
+		if err := ensureSystemNamespace(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
