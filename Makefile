@@ -10,6 +10,8 @@ ARTIFACTS ?= artifacts
 SEED      ?= 0
 TRIALS    ?= 1
 ARGS      ?=
+QUESTION  ?= matrix
+VAULT     ?= vault
 
 BIN  := bin
 TOOL := $(BIN)/vaultproof
@@ -54,6 +56,14 @@ unit: go ## Unit tests under the race detector
 .PHONY: smoke
 smoke: up ## End-to-end proof of the fixtures on the kind cluster
 	go test -count=1 -timeout 20m -tags e2e ./fixtures/environment/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)"
+
+.PHONY: lab
+lab: go ## Real Vaults and crashing sidecars without a cluster (QUESTION=matrix|race|idle|scan, VAULT=binary)
+	@command -v $(VAULT) >/dev/null || { echo "Vault is missing: give its binary with VAULT=/path/to/vault, see https://developer.hashicorp.com/vault/install" >&2; exit 1; }
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/lab ./fixtures/cmd/lab
+	CGO_ENABLED=0 go build -tags failpoints -o $(BIN)/bootstrap-failpoints ./bootstrap
+	$(BIN)/lab -vault "$$(command -v $(VAULT))" -bootstrap $(BIN)/bootstrap-failpoints $(QUESTION)
 
 .PHONY: lint
 lint: go ## gofmt, vet, staticcheck
