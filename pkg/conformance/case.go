@@ -132,9 +132,10 @@ func (s *session) perform(ctx ginkgo.SpecContext, check Check, kind string, body
 		measurements: map[string]float64{},
 	}
 	started := time.Now()
+	applies, applyErr := check.appliesTo(s.about.VaultVersion)
 	err := s.guard(func() error {
-		if applies, err := check.appliesTo(s.about.VaultVersion); err != nil {
-			return inconclusive{err}
+		if applyErr != nil {
+			return inconclusive{applyErr}
 		} else if !applies {
 			return r.Skip("demanded from Vault %s on, and this is %s", check.Since, s.about.VaultVersion)
 		}
@@ -160,7 +161,7 @@ func (s *session) perform(ctx ginkgo.SpecContext, check Check, kind string, body
 	}
 	s.record(report.Check{
 		ID: check.ID, Area: check.Area, Level: string(check.Level), Assertion: check.Assertion, Source: check.Source,
-		Status: status, Reason: reason, Seconds: time.Since(started).Seconds(), Measurements: r.measurements,
+		Status: status, Reason: reason, Inapplicable: applyErr == nil && !applies, Seconds: time.Since(started).Seconds(), Measurements: r.measurements,
 	})
 	switch status {
 	case report.Failed:

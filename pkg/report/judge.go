@@ -150,6 +150,9 @@ func (g *gaps) sentences() []string {
 // blocks tells whether a certificate depends on c. A level other than SHOULD
 // is taken for MUST, so that a slip in the catalogue cannot open the gate.
 func blocks(r *Report, c Check) bool {
+	if c.Inapplicable && c.Status == Skipped && !slices.Contains(r.Required, c.ID) {
+		return false
+	}
 	return c.Level != Should || slices.Contains(r.Required, c.ID)
 }
 

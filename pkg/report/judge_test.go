@@ -9,6 +9,12 @@ func check(id string, level string, status Status) Check {
 	return Check{ID: id, Area: "routing", Level: level, Status: status, Reason: "it was so"}
 }
 
+func inapplicable(status Status) Check {
+	c := check("BOOT-09", Must, status)
+	c.Inapplicable = true
+	return c
+}
+
 // TestJudge has a failing input for every way of not being certified.
 func TestJudge(t *testing.T) {
 	good := check("ACT-01", Must, Passed)
@@ -33,6 +39,9 @@ func TestJudge(t *testing.T) {
 		{"a required SHOULD failed", Report{Checks: []Check{good, check("ACT-10", Should, Failed)}}, []string{"ACT-10"}, NotCertified, "ACT-10 failed: it was so."},
 		{"a check of unknown level failed", Report{Checks: []Check{good, check("ACT-02", "must", Failed)}}, nil, NotCertified, "ACT-02 failed"},
 		{"a MUST was skipped", Report{Checks: []Check{good, check("ACT-02", Must, Skipped)}}, nil, VerdictInconclusive, "ACT-02 was skipped: it was so."},
+		{"a MUST that is not made of this version was skipped", Report{Checks: []Check{good, inapplicable(Skipped)}}, nil, Certified, ""},
+		{"one that failed all the same", Report{Checks: []Check{good, inapplicable(Failed)}}, nil, NotCertified, "BOOT-09 failed"},
+		{"one that is required all the same", Report{Checks: []Check{good, inapplicable(Skipped)}}, []string{"BOOT-09"}, VerdictInconclusive, "BOOT-09 was skipped"},
 		{"a MUST was inconclusive", Report{Checks: []Check{good, check("ACT-02", Must, Inconclusive)}}, nil, VerdictInconclusive, "ACT-02 was inconclusive"},
 		{"a MUST has no status", Report{Checks: []Check{good, check("ACT-02", Must, "")}}, nil, VerdictInconclusive, "ACT-02 was inconclusive"},
 		{"a required SHOULD was skipped", Report{Checks: []Check{good, check("ACT-10", Should, Skipped)}}, []string{"ACT-10"}, VerdictInconclusive, "ACT-10 was skipped"},

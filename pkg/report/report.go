@@ -104,6 +104,9 @@ type Check struct {
 	Status Status `json:"status"`
 	// Reason is what was seen, or why the check could not tell.
 	Reason string `json:"reason,omitempty"`
+	// Inapplicable: the demand is not made of this version of Vault, so that a
+	// check which was skipped for that leaves no gap.
+	Inapplicable bool `json:"inapplicable,omitempty"`
 	// Seconds is how long the check took.
 	Seconds float64 `json:"seconds"`
 	// Measurements are named numbers; the unit ends the name: outage_ms,
