@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -38,15 +37,8 @@ func (f *CrashLoop) Target() string { return f.Pod }
 // killing is done from here, one PodChaos a time, so that it ends with this
 // process, if not before.
 func (f *CrashLoop) Inject(ctx context.Context) (Injected, error) {
-	pod, err := f.Env.Client.CoreV1().Pods(f.Env.Namespace).Get(ctx, f.Pod, metav1.GetOptions{})
+	before, err := f.Env.killable(ctx, f.Pod)
 	if err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s before killing its process: %w", f.Env.Namespace, f.Pod, err)
-	}
-	before, ok := containerStatus(pod, f.Env.Container)
-	if !ok || before.State.Running == nil {
-		return nil, fmt.Errorf("%w: container %s of pod %s is not running", ErrUnavailable, f.Env.Container, f.Pod)
-	}
-	if err := f.Env.daemonOn(ctx, pod.Spec.NodeName); err != nil {
 		return nil, err
 	}
 	c := &crashing{fault: f, before: before, over: make(chan struct{})}
@@ -91,16 +83,7 @@ func (c *crashing) loop(ctx context.Context) {
 // kill asks for one SIGKILL.
 func (c *crashing) kill(ctx context.Context) error {
 	env := c.fault.Env
-	object, err := env.create(ctx, &v1alpha1.PodChaos{
-		ObjectMeta: env.objectMeta("crash", c.fault.Pod),
-		Spec: v1alpha1.PodChaosSpec{
-			Action: v1alpha1.ContainerKillAction,
-			ContainerSelector: v1alpha1.ContainerSelector{
-				PodSelector:    podSelector(env.Namespace, []string{c.fault.Pod}),
-				ContainerNames: []string{env.Container},
-			},
-		},
-	})
+	object, err := env.create(ctx, env.sigkill("crash", c.fault.Pod))
 	if err != nil {
 		return err
 	}

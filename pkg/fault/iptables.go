@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -9,8 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
 // saveScript prints the counters of the packet filter in the network namespace
@@ -34,22 +33,14 @@ func (e *Env) iptables(ctx context.Context, daemon *corev1.Pod, containerID stri
 	if id == "" {
 		return "", fmt.Errorf("the container has no id yet (%q)", containerID)
 	}
-	request := e.Client.CoreV1().RESTClient().Post().
-		Resource("pods").Namespace(daemon.Namespace).Name(daemon.Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: daemon.Spec.Containers[0].Name,
-			Command:   []string{"sh", "-c", saveScript, "sh", id},
-			Stdout:    true, Stderr: true,
-		}, scheme.ParameterCodec)
-	executor, err := remotecommand.NewSPDYExecutor(e.Config, "POST", request.URL())
+	saved, err := kube.Command{
+		Namespace: daemon.Namespace, Pod: daemon.Name, Container: daemon.Spec.Containers[0].Name,
+		Args: []string{"sh", "-c", saveScript, "sh", id},
+	}.Output(ctx, e.Config, e.Client)
 	if err != nil {
-		return "", fmt.Errorf("preparing to read packet counters on node %s: %w", daemon.Spec.NodeName, err)
+		return "", fmt.Errorf("reading packet counters on node %s: %w", daemon.Spec.NodeName, err)
 	}
-	var out, complaints bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints}); err != nil {
-		return "", fmt.Errorf("reading packet counters through pod %s/%s: %w (%s)", daemon.Namespace, daemon.Name, err, strings.TrimSpace(complaints.String()))
-	}
-	return out.String(), nil
+	return saved, nil
 }
 
 // hookedDrops parses the output of iptables-save -c and returns how many

@@ -29,29 +29,12 @@ func (f *ProcessKill) Target() string { return f.Pod }
 
 // Inject creates a PodChaos that kills the container once.
 func (f *ProcessKill) Inject(ctx context.Context) (Injected, error) {
-	pod, err := f.Env.Client.CoreV1().Pods(f.Env.Namespace).Get(ctx, f.Pod, metav1.GetOptions{})
+	before, err := f.Env.killable(ctx, f.Pod)
 	if err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s before killing its process: %w", f.Env.Namespace, f.Pod, err)
-	}
-	before, ok := containerStatus(pod, f.Env.Container)
-	if !ok || before.State.Running == nil {
-		return nil, fmt.Errorf("%w: container %s of pod %s is not running", ErrUnavailable, f.Env.Container, f.Pod)
-	}
-	if err := f.Env.daemonOn(ctx, pod.Spec.NodeName); err != nil {
 		return nil, err
 	}
-	object := &v1alpha1.PodChaos{
-		ObjectMeta: f.Env.objectMeta("kill", f.Pod),
-		Spec: v1alpha1.PodChaosSpec{
-			Action: v1alpha1.ContainerKillAction,
-			ContainerSelector: v1alpha1.ContainerSelector{
-				PodSelector:    podSelector(f.Env.Namespace, []string{f.Pod}),
-				ContainerNames: []string{f.Env.Container},
-			},
-		},
-	}
 	at := time.Now()
-	created, err := f.Env.create(ctx, object)
+	created, err := f.Env.create(ctx, f.Env.sigkill("kill", f.Pod))
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +98,35 @@ func killedBySignal(before string, now corev1.ContainerStatus, injected time.Tim
 	}
 	return fmt.Sprintf("the kubelet recorded exit code %d of container %s at %s", ended.ExitCode, short(before),
 		ended.FinishedAt.UTC().Format(time.RFC3339)), true
+}
+
+// killable is the state of Vault's container in a pod before its process is killed. It
+// fails with ErrUnavailable if nothing could be killed.
+func (e *Env) killable(ctx context.Context, pod string) (corev1.ContainerStatus, error) {
+	p, err := e.Client.CoreV1().Pods(e.Namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return corev1.ContainerStatus{}, fmt.Errorf("reading pod %s/%s before killing its process: %w", e.Namespace, pod, err)
+	}
+	before, ok := containerStatus(p, e.Container)
+	if !ok || before.State.Running == nil {
+		return before, fmt.Errorf("%w: container %s of pod %s is not running", ErrUnavailable, e.Container, pod)
+	}
+	return before, e.daemonOn(ctx, p.Spec.NodeName)
+}
+
+// sigkill asks Chaos Mesh to kill Vault's container in a pod once. The verb is part of
+// the object's name.
+func (e *Env) sigkill(verb, pod string) *v1alpha1.PodChaos {
+	return &v1alpha1.PodChaos{
+		ObjectMeta: e.objectMeta(verb, pod),
+		Spec: v1alpha1.PodChaosSpec{
+			Action: v1alpha1.ContainerKillAction,
+			ContainerSelector: v1alpha1.ContainerSelector{
+				PodSelector:    podSelector(e.Namespace, []string{pod}),
+				ContainerNames: []string{e.Container},
+			},
+		},
+	}
 }
 
 func containerStatus(pod *corev1.Pod, name string) (corev1.ContainerStatus, bool) {

@@ -14,18 +14,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
 const (
-	labelManagedBy = "app.kubernetes.io/managed-by"
-	managedBy      = "vaultproof"
-	labelName      = "app.kubernetes.io/name"
-	labelRun       = "vaultproof.dev/run"
+	labelName = "app.kubernetes.io/name"
+	labelRun  = "vaultproof.dev/run"
 	// labelClient is what the NetworkPolicies of the stack let through to
 	// Vault's API.
 	labelClient = "vaultproof.dev/client"
-	labelRole   = "vaultproof.dev/role"
-	roleService = "services"
 
 	podPatience = 2 * time.Minute // for a prober pod to run
 )
@@ -33,7 +31,7 @@ const (
 // runPod makes the namespace and a pod in it, and waits until the pod runs.
 // On error the pod is deleted.
 func runPod(ctx context.Context, client kubernetes.Interface, opts Options) (string, error) {
-	if err := ensureNamespace(ctx, client, opts.Namespace); err != nil {
+	if err := kube.EnsureNamespace(ctx, client, opts.Namespace); err != nil {
 		return "", err
 	}
 	selector, err := placement(ctx, client, opts.NodeSelector)
@@ -50,27 +48,6 @@ func runPod(ctx context.Context, client kubernetes.Interface, opts Options) (str
 	return pod.Name, nil
 }
 
-func ensureNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
-	_, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	if err == nil {
-		return nil
-	}
-	if !apierrors.IsNotFound(err) {
-		return fmt.Errorf("looking for namespace %s: %w", name, err)
-	}
-	_, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: name,
-		Labels: map[string]string{
-			labelManagedBy:                       managedBy,
-			"pod-security.kubernetes.io/enforce": "restricted",
-		},
-	}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s: %w", name, err)
-	}
-	return nil
-}
-
 // placement is the node selector of the prober. It keeps off the Vault nodes
 // if there is a node for services, so that a fault of a zone does not hit the
 // prober too.
@@ -78,17 +55,7 @@ func placement(ctx context.Context, client kubernetes.Interface, wanted map[stri
 	if wanted != nil {
 		return maps.Clone(wanted), nil
 	}
-	services := map[string]string{labelRole: roleService}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{
-		LabelSelector: labelRole + "=" + roleService, Limit: 1,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for a node for the prober: %w", err)
-	}
-	if len(nodes.Items) == 0 {
-		return nil, nil
-	}
-	return services, nil
+	return kube.ServicesNode(ctx, client)
 }
 
 func podManifest(opts Options, selector map[string]string) *corev1.Pod {
@@ -98,7 +65,7 @@ func podManifest(opts Options, selector map[string]string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "prober-", Namespace: opts.Namespace,
 			Labels: map[string]string{
-				labelManagedBy: managedBy, labelName: "prober", labelRun: opts.RunID, labelClient: "vault",
+				kube.ManagedByLabel: kube.ManagedBy, labelName: "prober", labelRun: opts.RunID, labelClient: "vault",
 			},
 		},
 		Spec: corev1.PodSpec{

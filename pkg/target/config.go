@@ -3,6 +3,7 @@ package target
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,24 @@ func (t *Target) Template(ctx context.Context) (corev1.PodTemplateSpec, error) {
 		return corev1.PodTemplateSpec{}, fmt.Errorf("reading StatefulSet %s/%s: %w", t.Namespace, t.StatefulSet, err)
 	}
 	return set.Spec.Template, nil
+}
+
+// Unclaimed names the volumes that are mounted and not in the spec of a template: a
+// StatefulSet makes them from its claims.
+func Unclaimed(spec corev1.PodSpec) []string {
+	known, missing := map[string]bool{}, []string{}
+	for _, v := range spec.Volumes {
+		known[v.Name] = true
+	}
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		for _, m := range c.VolumeMounts {
+			if !known[m.Name] {
+				known[m.Name] = true
+				missing = append(missing, m.Name)
+			}
+		}
+	}
+	return missing
 }
 
 // ConfigFiles returns the text of every file in the ConfigMaps that Vault's

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/vaultproof/vaultproof/pkg/custody"
+	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
 // custodyName is the ConfigMap that tells where keys are kept.
@@ -86,7 +87,6 @@ func RunnerTokens(ctx context.Context, client kubernetes.Interface, audience str
 // they are absent. What exists is left as it is.
 func ensureRunner(ctx context.Context, client kubernetes.Interface) error {
 	ours := map[string]string{ManagedBy: ManagedByValue}
-	namespaceLabels := map[string]string{ManagedBy: ManagedByValue, "pod-security.kubernetes.io/enforce": "restricted"}
 	_, err := client.CoreV1().ServiceAccounts(SystemNamespace).Get(ctx, RunnerAccount, metav1.GetOptions{})
 	if err == nil {
 		return nil
@@ -94,11 +94,8 @@ func ensureRunner(ctx context.Context, client kubernetes.Interface) error {
 	if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("reading ServiceAccount %s/%s: %w", SystemNamespace, RunnerAccount, err)
 	}
-	_, err = client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: SystemNamespace, Labels: namespaceLabels},
-	}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s for the suites' service account: %w", SystemNamespace, err)
+	if err := kube.EnsureNamespace(ctx, client, SystemNamespace); err != nil {
+		return fmt.Errorf("making a place for the suites' service account: %w", err)
 	}
 	_, err = client.CoreV1().ServiceAccounts(SystemNamespace).Create(ctx, &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{Name: RunnerAccount, Namespace: SystemNamespace, Labels: ours},

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,11 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/vaultproof/vaultproof/fixtures/lab"
 	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/kube"
 	"github.com/vaultproof/vaultproof/pkg/target"
 )
 
@@ -40,10 +38,10 @@ const (
 // and returns the answer as JSON. Its progress goes into the timeline.
 func runLab(ctx context.Context, r *conformance.Case, question string) ([]byte, error) {
 	pods := r.Target.Client.CoreV1().Pods(target.SystemNamespace)
-	if err := ensureSystemNamespace(ctx, r.Target.Client); err != nil {
+	if err := kube.EnsureNamespace(ctx, r.Target.Client, target.SystemNamespace); err != nil {
 		return nil, err
 	}
-	placement, err := awayFromVault(ctx, r.Target.Client)
+	placement, err := kube.ServicesNode(ctx, r.Target.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -164,20 +162,6 @@ func ended(pod *corev1.Pod) (bool, error) {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, nil
 }
 
-func ensureSystemNamespace(ctx context.Context, client kubernetes.Interface) error {
-	_, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name: target.SystemNamespace,
-		Labels: map[string]string{
-			target.ManagedBy:                     target.ManagedByValue,
-			"pod-security.kubernetes.io/enforce": "restricted",
-		},
-	}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s: %w", target.SystemNamespace, err)
-	}
-	return nil
-}
-
 // vaultImage is the image of the Vault under test.
 func vaultImage(ctx context.Context, t *target.Target) (string, error) {
 	pods, err := t.Pods(ctx)
@@ -192,20 +176,6 @@ func vaultImage(ctx context.Context, t *target.Target) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no pod of StatefulSet %s has a container %s, whose Vault the lab is to take", t.StatefulSet, t.Container)
-}
-
-// awayFromVault is a node selector for what must not compete with Vault, if there is a
-// node for that.
-func awayFromVault(ctx context.Context, client kubernetes.Interface) (map[string]string, error) {
-	services := map[string]string{"vaultproof.dev/role": "services"}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "vaultproof.dev/role=services", Limit: 1})
-	if err != nil {
-		return nil, fmt.Errorf("looking for a node for the lab: %w", err)
-	}
-	if len(nodes.Items) == 0 {
-		return nil, nil
-	}
-	return services, nil
 }
 
 // labPod is a pod that asks the lab one question and ends. It needs no network but
@@ -271,18 +241,11 @@ func sidecarBuild(ctx context.Context, t *target.Target) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
-	request := t.Client.CoreV1().RESTClient().Post().
-		Resource("pods").Namespace(t.Namespace).Name(pods[0].Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: t.SidecarContainer, Command: []string{sidecarBinary, "version"}, Stdout: true, Stderr: true,
-		}, scheme.ParameterCodec)
-	executor, err := remotecommand.NewSPDYExecutor(t.Config, "POST", request.URL())
+	out, err := kube.Command{
+		Namespace: t.Namespace, Pod: pods[0].Name, Container: t.SidecarContainer, Args: []string{sidecarBinary, "version"},
+	}.Output(ctx, t.Config, t.Client)
 	if err != nil {
-		return "", fmt.Errorf("preparing to ask the sidecar of pod %s what it was built from: %w", pods[0].Name, err)
+		return "", fmt.Errorf("asking a sidecar what it was built from: %w", err)
 	}
-	var out, complaints bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints}); err != nil {
-		return "", fmt.Errorf("asking the sidecar of pod %s what it was built from: %w (%s)", pods[0].Name, err, strings.TrimSpace(complaints.String()))
-	}
-	return strings.TrimSpace(out.String()), nil
+	return strings.TrimSpace(out), nil
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/vaultproof/vaultproof/fixtures/lab"
 	"github.com/vaultproof/vaultproof/pkg/target"
@@ -77,22 +75,5 @@ func TestLabPodIsRestricted(t *testing.T) {
 		t.Error("it passes for a Vault pod")
 	case c.Args[len(c.Args)-1] != "matrix", *p.Spec.ActiveDeadlineSeconds <= 0:
 		t.Errorf("it runs %v without end", c.Args)
-	}
-}
-
-func TestLabKeepsAwayFromVault(t *testing.T) {
-	vault := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"dedicated": "vault"}}}
-	services := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "b", Labels: map[string]string{"vaultproof.dev/role": "services"}}}
-	if got, err := awayFromVault(t.Context(), fake.NewClientset(vault)); err != nil || got != nil {
-		t.Errorf("without such a node: %v, %v", got, err)
-	}
-	if got, err := awayFromVault(t.Context(), fake.NewClientset(vault, services)); err != nil || got["vaultproof.dev/role"] != "services" {
-		t.Errorf("with such a node: %v, %v", got, err)
-	}
-	client := fake.NewClientset()
-	for range 2 { // twice is fine
-		if err := ensureSystemNamespace(t.Context(), client); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

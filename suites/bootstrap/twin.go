@@ -108,7 +108,7 @@ func (tw *twin) manifest(template corev1.PodTemplateSpec, name, run string) *cor
 	spec.Affinity, spec.TopologySpreadConstraints, spec.PriorityClassName = nil, nil, ""
 	grace := int64(1)
 	spec.TerminationGracePeriodSeconds = &grace
-	for _, volume := range claimed(spec) {
+	for _, volume := range target.Unclaimed(*spec) {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	for i := range spec.InitContainers { // where a sidecar may be too
@@ -137,24 +137,6 @@ func (tw *twin) settle(c *corev1.Container) {
 		setEnv(c, "FENCE", "false")   // the labels of the real pods are none of its business
 		setEnv(c, "CUSTODY_PREFIX", tw.prefix)
 	}
-}
-
-// claimed names the volumes that are mounted and not in the spec: a StatefulSet
-// makes them from its claims.
-func claimed(spec *corev1.PodSpec) []string {
-	known, missing := map[string]bool{}, []string{}
-	for _, v := range spec.Volumes {
-		known[v.Name] = true
-	}
-	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, m := range c.VolumeMounts {
-			if !known[m.Name] {
-				known[m.Name] = true
-				missing = append(missing, m.Name)
-			}
-		}
-	}
-	return missing
 }
 
 // setEnv sets a variable, in place of whatever it came from.

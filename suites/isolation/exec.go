@@ -1,17 +1,12 @@
 package isolation
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/remotecommand"
-
 	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/kube"
 	"github.com/vaultproof/vaultproof/pkg/target"
 )
 
@@ -36,18 +31,11 @@ func mayExec(ctx context.Context, r *conformance.Case, why string) error {
 func run(ctx context.Context, t *target.Target, pod, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
-	request := t.Client.CoreV1().RESTClient().Post().
-		Resource("pods").Namespace(t.Namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: t.Container, Command: []string{"/bin/sh", "-c", script}, Stdout: true, Stderr: true,
-		}, scheme.ParameterCodec)
-	executor, err := remotecommand.NewSPDYExecutor(t.Config, "POST", request.URL())
+	out, err := kube.Command{
+		Namespace: t.Namespace, Pod: pod, Container: t.Container, Args: []string{"/bin/sh", "-c", script},
+	}.Output(ctx, t.Config, t.Client)
 	if err != nil {
-		return "", fmt.Errorf("preparing to look into container %s of pod %s: %w", t.Container, pod, err)
+		return "", fmt.Errorf("looking into Vault with a shell: %w", err)
 	}
-	var out, complaints bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &complaints}); err != nil {
-		return "", fmt.Errorf("looking into container %s of pod %s with a shell: %w (%s)", t.Container, pod, err, strings.TrimSpace(complaints.String()))
-	}
-	return out.String(), nil
+	return out, nil
 }

@@ -118,7 +118,7 @@ func intruders(p *party) []applicant {
 // run may have been admitted before the label was set.
 func residents(template corev1.PodTemplateSpec, pods []corev1.Pod, run string) []applicant {
 	spec := template.Spec.DeepCopy()
-	for _, name := range unclaimed(*spec) {
+	for _, name := range target.Unclaimed(*spec) {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	list := []applicant{{what: "a pod of the StatefulSet's template", admit: true, pod: &corev1.Pod{Spec: *spec}}}
@@ -133,24 +133,6 @@ func residents(template corev1.PodTemplateSpec, pods []corev1.Pod, run string) [
 		pod.Spec.NodeName, pod.Spec.EphemeralContainers, pod.Spec.Hostname, pod.Spec.Subdomain = "", nil, "", ""
 	}
 	return list
-}
-
-// unclaimed names the volumes that are mounted and not in the spec: a StatefulSet makes
-// them from its claims.
-func unclaimed(spec corev1.PodSpec) []string {
-	known, missing := map[string]bool{}, []string{}
-	for _, v := range spec.Volumes {
-		known[v.Name] = true
-	}
-	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, m := range c.VolumeMounts {
-			if !known[m.Name] {
-				known[m.Name] = true
-				missing = append(missing, m.Name)
-			}
-		}
-	}
-	return missing
 }
 
 // ruling is what the API server said to an applicant.

@@ -26,30 +26,15 @@ var iso05 = conformance.Check{
 }
 
 var _ = conformance.It(iso05, conformance.Conformance, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
-	if err := mayVisit(ctx, r); err != nil {
+	s, err := setScene(ctx, r)
+	if err != nil {
 		return err
 	}
 	pods, err := r.Target.Pods(ctx)
 	if err != nil {
 		return r.CannotTell(err)
 	}
-	template, err := r.Target.Template(ctx)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	around, err := survey(ctx, r.Target)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	guard, err := around.describe(template.Labels)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	peer, err := around.standIn(template.Labels)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	ports := portsOf(template.Spec, r.Target)
+	ports := portsOf(s.template.Spec, r.Target)
 	vault, err := vaultPorts(pods, ports)
 	if err != nil {
 		return r.CannotTell(err)
@@ -59,13 +44,13 @@ var _ = conformance.It(iso05, conformance.Conformance, func(ctx ginkgo.SpecConte
 	if err != nil {
 		return r.CannotTell(err)
 	}
-	all, err := p.visit(ctx, visitors(r.Target.Namespace, peer, vault, controls(host, ports)))
+	all, err := p.visit(ctx, visitors(r.Target.Namespace, s.like, vault, controls(host, ports)))
 	if err != nil {
 		return r.CannotTell(err)
 	}
 	r.Measure("connections_shut_total", float64(count(all, shut)))
 	r.Measure("connections_open_total", float64(count(all, open)))
-	if err := trespass(all, guard); err != nil {
+	if err := trespass(all, s.guard); err != nil {
 		return err
 	}
 	return r.CannotTell(alive(all))

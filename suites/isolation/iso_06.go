@@ -45,24 +45,9 @@ var iso06 = conformance.Check{
 }
 
 var _ = conformance.It(iso06, conformance.Conformance, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
-	if err := mayVisit(ctx, r); err != nil {
+	s, err := setScene(ctx, r)
+	if err != nil {
 		return err
-	}
-	template, err := r.Target.Template(ctx)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	around, err := survey(ctx, r.Target)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	guard, err := around.describe(template.Labels)
-	if err != nil {
-		return r.CannotTell(err)
-	}
-	like, err := around.standIn(template.Labels)
-	if err != nil {
-		return r.CannotTell(err)
 	}
 	needed, err := neededPlaces(ctx, r.Target)
 	if err != nil {
@@ -77,7 +62,7 @@ var _ = conformance.It(iso06, conformance.Conformance, func(ctx ginkgo.SpecConte
 	if err != nil {
 		return r.CannotTell(err)
 	}
-	all, err := p.visit(ctx, leavers(r.Target.Namespace, like, needed, host, kubelets))
+	all, err := p.visit(ctx, leavers(r.Target.Namespace, s.like, needed, host, kubelets))
 	if err != nil {
 		return r.CannotTell(err)
 	}
@@ -87,7 +72,7 @@ var _ = conformance.It(iso06, conformance.Conformance, func(ctx ginkgo.SpecConte
 	}
 	r.Measure("connections_shut_total", float64(count(all, shut)))
 	r.Measure("connections_open_total", float64(count(all, open)))
-	if err := trespass(all, guard); err != nil {
+	if err := trespass(all, s.guard); err != nil {
 		return err
 	}
 	return r.CannotTell(alive(all))
