@@ -30,13 +30,12 @@ var res04 = conformance.Check{
 	Assertion: "after the power-off of the active's node the service is back within its budget, and the pod comes back with its node and nowhere else",
 	Source:    "kubernetes/kubernetes#96090",
 	Observe:   "power-off of the active's node; load through the active Service; the pod's UID and node before and after",
-	Timeout:   10 * time.Minute,
+	Timeout:   60 * time.Minute, // for many trials; each has its own
 }
 
 var _ = conformance.It(res04, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
 	var before corev1.Pod
-	// One trial: a node takes a minute to boot.
-	res, err := trial.Run(ctx, r, 1, trial.Plan{
+	return trial.Outages(ctx, r, trial.Plan{
 		Make: func(ctx context.Context, _ []target.PodState, active target.PodState) (fault.Fault, error) {
 			before = active.Pod
 			return trial.PowerOff(ctx, r, active)
@@ -45,21 +44,16 @@ var _ = conformance.It(res04, conformance.Chaos, func(ctx ginkgo.SpecContext, r 
 			return trial.FlowUntil(ctx, r, hit.At.Add(darkFor))
 		},
 		Outage: r.Budget,
+	}, func(res trial.Result) error {
+		if err := trial.TookOver(res); err != nil {
+			return err
+		}
+		after, err := r.Target.Client.CoreV1().Pods(before.Namespace).Get(ctx, before.Name, metav1.GetOptions{})
+		if err != nil {
+			return r.CannotTell(fmt.Errorf("reading pod %s after its node is back: %w", before.Name, err))
+		}
+		return cameBack(before, *after)
 	})
-	if err != nil {
-		return err
-	}
-	if err := trial.TookOver(res); err != nil {
-		return err
-	}
-	if err := trial.WithinBudget([]trial.Result{res}, r.Budget); err != nil {
-		return err
-	}
-	after, err := r.Target.Client.CoreV1().Pods(before.Namespace).Get(ctx, before.Name, metav1.GetOptions{})
-	if err != nil {
-		return r.CannotTell(fmt.Errorf("reading pod %s after its node is back: %w", before.Name, err))
-	}
-	return cameBack(before, *after)
 })
 
 // cameBack judges what became of the pod of a dead node.

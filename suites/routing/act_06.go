@@ -23,25 +23,25 @@ var act06 = conformance.Check{
 	Assertion: "after the power-off of the active's node no ready endpoint of the active Service has its dead address longer than the budget",
 	Source:    "kubernetes/kubernetes#126287, kubernetes/kubernetes#118952",
 	Observe:   "power-off of the active's node; EndpointSlices of the active Service as they change",
-	Timeout:   10 * time.Minute,
+	Timeout:   60 * time.Minute, // for many trials; each has its own
 }
 
 var _ = conformance.It(act06, conformance.Chaos, func(ctx ginkgo.SpecContext, r *conformance.Case) error {
-	// One trial: a node takes a minute to boot.
-	res, err := trial.Run(ctx, r, 1, trial.Plan{
+	n := 0
+	_, err := trial.Repeat(ctx, r, trial.Plan{
 		Make: func(ctx context.Context, _ []target.PodState, active target.PodState) (fault.Fault, error) {
 			return trial.PowerOff(ctx, r, active)
 		},
 		Hold: func(ctx context.Context, hit trial.Struck) error {
 			return trial.FlowUntil(ctx, r, hit.At.Add(dark))
 		},
+	}, func(res trial.Result) error {
+		n++
+		dead := lastEnd(listed(res.Events, r.Target.ActiveService, res.Active, res.At, rightful(res)), res.At).Sub(res.At)
+		r.Measure(trial.Name(r, n, "dead_endpoint_ms"), math.Round(float64(dead.Milliseconds())))
+		return errors.Join(trial.TookOver(res), cleaned(res, r.Target.ActiveService, r.Budget), trial.Ended(res))
 	})
-	if err != nil {
-		return err
-	}
-	dead := lastEnd(listed(res.Events, r.Target.ActiveService, res.Active, res.At, rightful(res)), res.At).Sub(res.At)
-	r.Measure("dead_endpoint_ms", math.Round(float64(dead.Milliseconds())))
-	return errors.Join(trial.TookOver(res), cleaned(res, r.Target.ActiveService, r.Budget), trial.Ended(res))
+	return err
 })
 
 // cleaned judges until when the pod on the dead node was a ready endpoint.

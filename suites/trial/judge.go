@@ -4,34 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vaultproof/vaultproof/pkg/conformance"
 	"github.com/vaultproof/vaultproof/pkg/report"
 )
 
-// Repeat runs the plan as often as the run asks for, judges each trial, and
-// puts the spread of the outages into the report.
+// Repeat runs the plan as often as the run asks for, judges each trial, and puts the
+// spread of what they took into the report. A trial that is judged bad does not end the
+// others: how often it happens says more than that it did. One that could not be made or
+// did not end well does.
 func Repeat(ctx context.Context, r *conformance.Case, p Plan, judge func(Result) error) ([]Result, error) {
 	var results []Result
+	var bad []error
+	defer func() {
+		for name, ms := range spread(results) {
+			r.Measure(name, ms)
+		}
+	}()
 	for n := 1; n <= r.Trials; n++ {
 		res, err := Run(ctx, r, n, p)
 		if err != nil {
-			return results, err
+			return results, errors.Join(append(bad, err)...)
 		}
 		if err := judge(res); err != nil {
-			return results, err
+			bad = append(bad, err)
 		}
 		results = append(results, res)
 	}
-	if len(results) > 1 {
-		sorted := byOutage(results)
-		r.Measure("outage_median_ms", math.Round(rank(sorted, 0.5).Outage.MS()))
-		r.Measure("outage_p95_ms", math.Round(rank(sorted, 0.95).Outage.MS()))
+	return results, someOf(bad, r.Trials)
+}
+
+// someOf sums up what was wrong with some of the trials.
+func someOf(bad []error, trials int) error {
+	switch {
+	case len(bad) == 0:
+		return nil
+	case trials == 1:
+		return bad[0]
+	default:
+		return fmt.Errorf("%d of %d trials, the first: %w", len(bad), trials, bad[0])
 	}
-	return results, nil
 }
 
 // Outages runs the plan as often as asked for and judges the outages together,
@@ -89,25 +104,16 @@ func byOutage(results []Result) []Result {
 	return slices.SortedFunc(slices.Values(results), func(a, b Result) int { return int(a.Outage.Length() - b.Outage.Length()) })
 }
 
-// rank is the smallest of sorted that at least the part q is not above.
-func rank(sorted []Result, q float64) Result {
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
-}
-
 // where says in which phase the time went.
 func where(p report.Phases) string {
 	text := ""
-	for _, phase := range []struct {
-		name string
-		at   *float64
-	}{
-		{"detected", p.Detected}, {"elected", p.Elected}, {"labelled", p.Labelled}, {"routed", p.Routed}, {"first write", p.FirstWrite},
-	} {
-		if phase.at == nil {
-			text += ", " + phase.name + " never seen"
+	for _, m := range milestones {
+		name, at := strings.ReplaceAll(m.name, "_", " "), m.at(p)
+		if at == nil {
+			text += ", " + name + " never seen"
 			continue
 		}
-		text += fmt.Sprintf(", %s at %.0f ms", phase.name, *phase.at)
+		text += fmt.Sprintf(", %s at %.0f ms", name, *at)
 	}
 	return "; after the injection" + text[1:]
 }

@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -67,5 +68,20 @@ func TestMilestonesOfAResult(t *testing.T) {
 	}
 	if got := res.Routed(); !got.IsZero() {
 		t.Errorf("routed at %v, though that was never seen", got)
+	}
+}
+
+func TestSomeOf(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	for want, err := range map[string]error{
+		"first":                            someOf([]error{first}, 1),
+		"2 of 20 trials, the first: first": someOf([]error{first, second}, 20),
+	} {
+		if err == nil || err.Error() != want || !errors.Is(err, first) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := someOf(nil, 20); err != nil {
+		t.Error(err)
 	}
 }
