@@ -33,6 +33,11 @@ func Repeat(ctx context.Context, r *conformance.Case, p Plan, judge func(Result)
 			bad = append(bad, err)
 		}
 		results = append(results, res)
+		if n < r.Trials {
+			if err := freshen(ctx, r, res.Active); err != nil {
+				return results, errors.Join(append(bad, r.CannotTell(err))...)
+			}
+		}
 	}
 	return results, someOf(bad, r.Trials)
 }
