@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,7 @@ func TestCluster(t *testing.T) {
 	t.Run("every key is in custody once", func(t *testing.T) {
 		for id, n := range r.versions() {
 			want := 1
-			if id == r.ring.ClaimID() {
+			if id == r.Ring.ClaimID() {
 				want = 2 // claimed, then stored
 			}
 			if n != want {
@@ -50,7 +51,7 @@ func TestCluster(t *testing.T) {
 	t.Run("only ordinal 0 initialises", func(t *testing.T) {
 		for _, p := range r.pods[1:] {
 			if strings.Contains(p.log.String(), "init-claimed") {
-				t.Errorf("%s claimed the right to initialise", p.name)
+				t.Errorf("%s claimed the right to initialise", p.Name)
 			}
 		}
 	})
@@ -65,7 +66,7 @@ func TestCluster(t *testing.T) {
 		for _, p := range r.pods {
 			begin := time.Now()
 			must(t, p.stop())
-			t.Logf("the sidecar of %s ended in %s", p.name, time.Since(begin))
+			t.Logf("the sidecar of %s ended in %s", p.Name, time.Since(begin))
 			p.startSidecar()
 		}
 		for _, p := range r.pods {
@@ -77,14 +78,14 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	t.Run("SIGKILL of the active Vault", func(t *testing.T) {
-		old, token := r.active(), r.secret(r.ring.Provisioner())
-		old.killVault()
+		old, token := r.active(), r.secret(r.Ring.Provisioner())
+		old.Kill()
 		old.await("silent", settle, func(s status.Status) bool { return s.State == "connecting" && !s.Ready })
 		old.startVault()
 		s := old.await("ready again", settle, ready)
 		t.Logf("unsealed %.0f ms after the first sealed answer", s.LastUnsealSeconds*1000)
 		r.active().await("provisioned", settle, func(s status.Status) bool { return s.Provisioned })
-		if r.secret(r.ring.Provisioner()) != token {
+		if r.secret(r.Ring.Provisioner()) != token {
 			t.Error("the provisioner token was replaced although it lives")
 		}
 	})
@@ -93,7 +94,7 @@ func TestCluster(t *testing.T) {
 	t.Run("shares lost", func(t *testing.T) { sharesLost(t, r) })
 	t.Run("seal is undone", func(t *testing.T) {
 		p := r.active()
-		must(t, p.client(r.secret(r.ring.Root())).Sys().Seal())
+		must(t, p.Client(r.secret(r.Ring.Root())).Sys().Seal())
 		p.await("sealed or ready on a standby's side", settle, func(s status.Status) bool { return s.Role != "active" })
 		p.await("ready again", settle, ready)
 	})
@@ -103,7 +104,7 @@ func TestCluster(t *testing.T) {
 func oneCluster(t *testing.T, r *rig) {
 	ids := map[string]bool{}
 	for _, p := range r.pods {
-		h, err := p.client("").Sys().Health()
+		h, err := p.Client("").Sys().Health()
 		must(t, err)
 		ids[h.ClusterID] = true
 	}
@@ -118,7 +119,7 @@ func oneCluster(t *testing.T, r *rig) {
 }
 
 func provisionerToken(t *testing.T, r *rig, active *pod) {
-	s, err := active.client(r.secret(r.ring.Provisioner())).Auth().Token().LookupSelf()
+	s, err := active.Client(r.secret(r.Ring.Provisioner())).Auth().Token().LookupSelf()
 	must(t, err)
 	if orphan, _ := s.Data["orphan"].(bool); !orphan {
 		t.Error("it is no orphan")
@@ -136,12 +137,12 @@ func provisionerToken(t *testing.T, r *rig, active *pod) {
 
 func bogusShares(t *testing.T, r *rig) {
 	p := r.pods[(indexOf(r, r.active())+1)%3]
-	p.killVault()
+	p.Kill()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	posted := 0
 	wg.Go(func() {
-		c := p.client("")
+		c := p.Client("")
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for n := byte(0); ; n++ {
@@ -167,8 +168,8 @@ func bogusShares(t *testing.T, r *rig) {
 
 func custodyDown(t *testing.T, r *rig) {
 	p := r.pods[(indexOf(r, r.active())+1)%3]
-	p.killVault()
-	r.custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
+	p.Kill()
+	r.Custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
 	p.await("silent", settle, func(s status.Status) bool { return !s.Answers })
 	// What was fetched ahead before the fault must not help.
 	must(t, p.stop())
@@ -181,16 +182,24 @@ func custodyDown(t *testing.T, r *rig) {
 		t.Error("a sealed Vault is ready")
 	}
 	t.Logf("state %s: %s", s.State, s.Why)
-	r.custody.Heal()
+	for _, one := range r.pods {
+		if got, want := one.readyz(), map[bool]int{true: http.StatusServiceUnavailable, false: http.StatusOK}[one == p]; got != want {
+			t.Errorf("/readyz of %s is %d without custody, want %d: sealed is not ready, open is", one.Name, got, want)
+		}
+	}
+	r.Custody.Heal()
 	p.await("ready", settle, ready)
+	if got := p.readyz(); got != http.StatusOK {
+		t.Errorf("/readyz of an open Vault is %d", got)
+	}
 }
 
 func sharesLost(t *testing.T, r *rig) {
 	p := r.pods[(indexOf(r, r.active())+1)%3]
 	for _, i := range []int{0, 2, 4} {
-		must(t, r.store.Disable(t.Context(), r.ring.Share(i), "1"))
+		must(t, r.Store.Disable(t.Context(), r.Ring.Share(i), "1"))
 	}
-	p.killVault()
+	p.Kill()
 	must(t, p.stop())
 	p.startSidecar()
 	p.startVault()
@@ -200,19 +209,19 @@ func sharesLost(t *testing.T, r *rig) {
 			t.Errorf("the reason %q does not say %q", s.Why, want)
 		}
 	}
-	must(t, r.store.Enable(t.Context(), r.ring.Share(2), "1"))
+	must(t, r.Store.Enable(t.Context(), r.Ring.Share(2), "1"))
 	p.await("ready", settle, ready)
-	must(t, r.store.Enable(t.Context(), r.ring.Share(0), "1"))
-	must(t, r.store.Enable(t.Context(), r.ring.Share(4), "1"))
+	must(t, r.Store.Enable(t.Context(), r.Ring.Share(0), "1"))
+	must(t, r.Store.Enable(t.Context(), r.Ring.Share(4), "1"))
 }
 
 func cleanLogs(t *testing.T, r *rig) {
 	secrets := map[string]string{}
-	for _, id := range []string{r.ring.Root(), r.ring.Provisioner(), r.ring.Handover()} {
+	for _, id := range []string{r.Ring.Root(), r.Ring.Provisioner(), r.Ring.Handover()} {
 		secrets[id] = r.secret(id)
 	}
 	for i := range 5 {
-		secrets[r.ring.Share(i)] = r.secret(r.ring.Share(i))
+		secrets[r.Ring.Share(i)] = r.secret(r.Ring.Share(i))
 	}
 	for _, p := range r.pods {
 		log := p.log.String()
@@ -220,7 +229,7 @@ func cleanLogs(t *testing.T, r *rig) {
 			raw, _ := base64.StdEncoding.DecodeString(secret)
 			for _, form := range []string{secret, hex.EncodeToString(raw), base64.StdEncoding.EncodeToString([]byte(secret))} {
 				if len(form) > 12 && strings.Contains(log, form) {
-					t.Errorf("the log of %s's sidecar holds %s", p.name, id)
+					t.Errorf("the log of %s's sidecar holds %s", p.Name, id)
 				}
 			}
 		}
@@ -242,16 +251,16 @@ func TestLostStorage(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.pods[0]
 	for i := range 5 {
-		must(t, r.ring.Put(t.Context(), r.ring.Share(i), []byte("share of another life")))
+		must(t, r.Ring.Put(t.Context(), r.Ring.Share(i), []byte("share of another life")))
 	}
-	_, err := r.ring.Sign(t.Context(), keys.Claim{Holder: p.name, Phase: keys.Stored, At: time.Now()})
+	_, err := r.Ring.Sign(t.Context(), keys.Claim{Holder: p.Name, Phase: keys.Stored, At: time.Now()})
 	must(t, err)
 	p.startVault()
 	p.startSidecar()
 	p.await("waiting", settle, func(s status.Status) bool {
 		return s.State == "waiting" && strings.Contains(s.Why, "will not initialise")
 	})
-	if ok, err := p.client("").Sys().InitStatus(); err != nil || ok {
+	if ok, err := p.Client("").Sys().InitStatus(); err != nil || ok {
 		t.Errorf("initialised: %t, error: %v", ok, err)
 	}
 }

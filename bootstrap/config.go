@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/kube"
 	"github.com/vaultproof/vaultproof/bootstrap/registrar"
-	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
 
 // config is the command line.
@@ -100,33 +98,4 @@ func ordinal(pod string) (int, error) {
 		return 0, fmt.Errorf("pod name %q does not end in an ordinal: set -pod-name from the downward API, in a StatefulSet", pod)
 	}
 	return n, nil
-}
-
-func (c *config) peerClients() (map[string]*vault.Client, error) {
-	peers := map[string]*vault.Client{}
-	for _, addr := range list(c.peers) {
-		u, err := url.Parse(addr)
-		if err != nil {
-			return nil, fmt.Errorf("peer address %q in -peers: %w", addr, err)
-		}
-		pod, _, _ := strings.Cut(u.Hostname(), ".")
-		if pod == c.pod {
-			continue
-		}
-		if peers[pod], err = vault.NewPeer(addr, c.VaultCA); err != nil {
-			return nil, err
-		}
-	}
-	return peers, nil
-}
-
-// list splits at commas and drops what is empty.
-func list(s string) []string {
-	var out []string
-	for _, part := range strings.Split(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
 }

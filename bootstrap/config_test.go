@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vaultproof/vaultproof/bootstrap/connect"
 )
 
 func noEnv(string) (string, bool) { return "", false }
@@ -72,19 +70,6 @@ func TestDefaults(t *testing.T) {
 	}
 	c.storageDir = t.TempDir() + "/absent"
 	if _, err := c.markers(); err == nil || !strings.Contains(err.Error(), "-storage-dir") {
-		t.Errorf("error %v; want one that names the flag", err)
-	}
-}
-
-func TestPeersLeaveThisPodOut(t *testing.T) {
-	c := config{Options: connect.Options{VaultCA: "ca.crt"}, pod: "vault-1",
-		peers: "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,https://vault-2.vault-internal:8200,"}
-	peers, err := c.peerClients()
-	if err != nil || len(peers) != 2 || peers["vault-0"] == nil || peers["vault-2"] == nil {
-		t.Errorf("peers %v, error %v", peers, err)
-	}
-	c.peers = "http://vault-0:8200"
-	if _, err := c.peerClients(); err == nil || !strings.Contains(err.Error(), "-peers") {
 		t.Errorf("error %v; want one that names the flag", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
 	"github.com/vaultproof/vaultproof/pkg/custody"
@@ -38,7 +39,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a Vault for each moment; left out with -short")
 	}
-	vaultBinary(t)
+	realvault.Binary(t)
 	binary := withFailpoints(t)
 	faults := []secretmanager.FaultMode{healthy}
 	if os.Getenv(matrix) == "full" {
@@ -105,7 +106,7 @@ func crashCell(t *testing.T, binary string, fault secretmanager.FaultMode, momen
 	}
 	stored := r.stored()
 	if fault != healthy {
-		r.custody.Fault(secretmanager.Fault{Mode: fault, DelayMS: 1000})
+		r.Custody.Fault(secretmanager.Fault{Mode: fault, DelayMS: 1000})
 	}
 	p.startSidecar()
 	if fault != healthy {
@@ -114,7 +115,7 @@ func crashCell(t *testing.T, binary string, fault secretmanager.FaultMode, momen
 			t.Errorf("state %s under %s without a reason", s.State, fault)
 		}
 		t.Logf("under %s: %s: %s", fault, s.State, s.Why)
-		r.custody.Heal()
+		r.Custody.Heal()
 	}
 	p.await("serving", settle, serves)
 	if stored && p.rebuilds.Load() > 0 {
@@ -126,8 +127,8 @@ func crashCell(t *testing.T, binary string, fault secretmanager.FaultMode, momen
 
 // stored tells whether the claim says that all keys are in custody.
 func (r *rig) stored() bool {
-	c, err := r.ring.ReadClaim(r.t.Context())
-	must(r.t, err)
+	c, err := r.Ring.ReadClaim(r.T.Context())
+	must(r.T, err)
 	return c.Phase == "stored"
 }
 
@@ -137,7 +138,7 @@ func complete(t *testing.T, p *pod) {
 	t.Helper()
 	r := p.rig
 	for i := range 5 {
-		versions, err := r.store.Versions(t.Context(), r.ring.Share(i))
+		versions, err := r.Store.Versions(t.Context(), r.Ring.Share(i))
 		must(t, err)
 		enabled := slices.DeleteFunc(versions, func(v custody.Version) bool { return v.State != custody.Enabled })
 		if len(enabled) != 1 {
@@ -152,7 +153,7 @@ func complete(t *testing.T, p *pod) {
 			t.Errorf("the mark %s is left: %v", mark, err)
 		}
 	}
-	p.killVault()
+	p.Kill()
 	p.await("silent", settle, func(s status.Status) bool { return !s.Answers })
 	p.startVault()
 	p.await("serving after a restart of Vault", settle, serves)
@@ -179,13 +180,13 @@ func record(t *testing.T, binary, crashed string) (moments []string) {
 	if crashed != "" {
 		crash(t, p, binary, crashed)
 	}
-	file := r.path("moments")
+	file := r.Path("moments")
 	cmd := p.process(t.Context(), binary, "-failpoints-record", file)
 	must(t, cmd.Start())
 	p.await("serving", settle, serves)
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
 	must(t, cmd.Wait())
-	p.killVault()
+	p.Kill()
 	raw, err := os.ReadFile(file)
 	must(t, err)
 	for _, m := range strings.Split(strings.TrimSpace(string(raw)), "\n") {

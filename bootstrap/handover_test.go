@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vaultproof/vaultproof/bootstrap/handover"
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
 )
@@ -19,21 +19,21 @@ import (
 // hook runs the preStop hook of a pod, with Vault's hook beside it or without,
 // and returns its log.
 func (p *pod) hook(beside bool, extra ...string) (log string, err error) {
-	stopping := p.rig.path(p.name + ".d/stopping")
-	must(p.rig.t, handover.Files{Done: p.done()}.Clear())
+	stopping := p.rig.Path(p.Name + ".d/stopping")
+	must(p.rig.T, handover.Files{Done: p.done()}.Clear())
 	if beside {
-		p.rig.file(p.name+".d/stopping", nil)
+		p.rig.File(p.Name+".d/stopping", nil)
 		defer os.Remove(stopping)
 	}
-	var out safeBuffer
-	err = handOver(p.rig.t.Context(), append(p.args(), extra...), &out)
+	var out realvault.Log
+	err = handOver(p.rig.T.Context(), append(p.args(), extra...), &out)
 	if _, statErr := os.Stat(p.done()); statErr != nil {
-		p.rig.t.Errorf("the end was not told: %v", statErr)
+		p.rig.T.Errorf("the end was not told: %v", statErr)
 	}
 	return out.String(), err
 }
 
-func (p *pod) done() string { return p.rig.path(p.name + ".d/done") }
+func (p *pod) done() string { return p.rig.Path(p.Name + ".d/done") }
 
 // handsOver: the active Vault gives its leadership away, and stays a standby.
 func handsOver(t *testing.T, r *rig) {
@@ -53,10 +53,10 @@ func handsOver(t *testing.T, r *rig) {
 		}
 	})
 	t.Run("custody denies the token", func(t *testing.T) {
-		r.custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
-		defer r.custody.Heal()
+		r.Custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
+		defer r.Custody.Heal()
 		log, err := old.hook(true)
-		if err == nil || !strings.Contains(err.Error(), r.ring.Handover()) || !strings.Contains(log, r.ring.Handover()) {
+		if err == nil || !strings.Contains(err.Error(), r.Ring.Handover()) || !strings.Contains(log, r.Ring.Handover()) {
 			t.Errorf("error %v, log %s; want both to name the secret", err, log)
 		}
 	})
@@ -70,11 +70,11 @@ func handsOver(t *testing.T, r *rig) {
 		t.Fatal(err)
 	}
 	next := r.active()
-	t.Logf("%s to %s in %s: %s", old.name, next.name, took.Round(time.Millisecond), log)
+	t.Logf("%s to %s in %s: %s", old.Name, next.Name, took.Round(time.Millisecond), log)
 	if next == old || took > 1500*time.Millisecond {
-		t.Errorf("from %s to %s in %s, want another within 1.5 s", old.name, next.name, took)
+		t.Errorf("from %s to %s in %s, want another within 1.5 s", old.Name, next.Name, took)
 	}
-	if token := r.secret(r.ring.Handover()); strings.Contains(log, token) {
+	if token := r.secret(r.Ring.Handover()); strings.Contains(log, token) {
 		t.Error("the log holds the token")
 	}
 	old.await("a standby, unsealed", settle, func(s status.Status) bool { return ready(s) && s.Role == "standby" })
@@ -84,26 +84,23 @@ func handsOver(t *testing.T, r *rig) {
 
 // stops: a Vault that handed over can be stopped without another election.
 func stops(t *testing.T, old, next *pod) {
-	begin, ended := time.Now(), make(chan error, 1)
-	must(t, old.vault.Process.Signal(syscall.SIGTERM))
-	go func() { ended <- old.vault.Wait() }()
-	c := next.client("")
+	begin, ended := time.Now(), old.Terminate()
+	c := next.Client("")
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		if l, err := c.Sys().Leader(); err != nil || !l.IsSelf {
-			t.Fatalf("%s is no longer active %s after %s was told to stop: %+v, error %v", next.name, time.Since(begin), old.name, l, err)
+			t.Fatalf("%s is no longer active %s after %s was told to stop: %+v, error %v", next.Name, time.Since(begin), old.Name, l, err)
 		}
 		select {
 		case <-ended:
-			t.Logf("%s ended in %s", old.name, time.Since(begin).Round(time.Millisecond))
+			t.Logf("%s ended in %s", old.Name, time.Since(begin).Round(time.Millisecond))
 		default:
 			if time.Since(begin) > 15*time.Second {
-				t.Fatalf("%s did not end in 15 s", old.name)
+				t.Fatalf("%s did not end in 15 s", old.Name)
 			}
 			continue
 		}
 		break
 	}
-	old.vault = nil
 	old.startVault()
 	old.await("ready again", settle, ready)
 }
@@ -123,7 +120,7 @@ func TestEndIsAlwaysTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			must(t, handover.Files{Done: done}.Clear())
-			var out safeBuffer
+			var out realvault.Log
 			err := handOver(t.Context(), append(slices.Clone(good), tt.extra...), &out)
 			if (err != nil) != (tt.want != "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v, want %q", err, tt.want)

@@ -31,6 +31,7 @@ import (
 	"github.com/vaultproof/vaultproof/bootstrap/restore"
 	"github.com/vaultproof/vaultproof/bootstrap/sidecar"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
+	"github.com/vaultproof/vaultproof/bootstrap/storage"
 )
 
 // buildID is a hash of the sources this was built from; builds that differ by
@@ -193,6 +194,7 @@ func show(s *sidecar.Sidecar, pod string, t machine.Turn) status.Status {
 		Initialised:       t.Facts.Initialised,
 		Provisioned:       t.Facts.Provisioned,
 		Ready:             s.Ready(),
+		Restore:           t.Facts.Fresh == storage.Restore,
 		LastUnsealSeconds: s.LastUnseal().Seconds(),
 		Hold:              hold(t),
 	}

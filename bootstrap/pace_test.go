@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
 )
 
@@ -40,7 +41,7 @@ func TestReunseal(t *testing.T) {
 	p := r.pods[(indexOf(r, r.active())+1)%3]
 	var took []time.Duration
 	for range trials {
-		p.killVault()
+		p.Kill()
 		p.await("silent", settle, func(s status.Status) bool { return !s.Answers })
 		p.startVault()
 		took = append(took, p.unsealsWithin(t))
@@ -58,7 +59,7 @@ func TestReunseal(t *testing.T) {
 // unsealed, on a clock of 5 ms.
 func (p *pod) unsealsWithin(t *testing.T) time.Duration {
 	t.Helper()
-	c := p.client("")
+	c := p.Client("")
 	c.SetMaxRetries(0)
 	var answered time.Time
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -82,7 +83,7 @@ func TestIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("idles for a while; left out with -short")
 	}
-	vaultBinary(t)
+	realvault.Binary(t)
 	span := 20 * time.Second
 	if os.Getenv(measure) != "" {
 		span = time.Minute
@@ -112,7 +113,7 @@ func TestIdle(t *testing.T) {
 	active.await("provisioned", settle, serves)
 	before := map[string]time.Duration{}
 	for i, p := range r.pods {
-		before[p.name] = cpuTime(t, sidecars[i].Process.Pid)
+		before[p.Name] = cpuTime(t, sidecars[i].Process.Pid)
 	}
 	<-time.After(span) // the measurement itself
 	for i, p := range r.pods {
@@ -121,7 +122,7 @@ func TestIdle(t *testing.T) {
 			role = "active"
 		}
 		pid := sidecars[i].Process.Pid
-		share := float64(cpuTime(t, pid)-before[p.name]) / float64(span) * 100
+		share := float64(cpuTime(t, pid)-before[p.Name]) / float64(span) * 100
 		t.Logf("beside the %s Vault: %.2f %% of a core over %s, %s of memory", role, share, span, resident(t, pid))
 		if share > 0.5 {
 			t.Errorf("%.2f %% of a core beside an idle %s Vault, want 0.5 at most", share, role)

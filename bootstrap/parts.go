@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/connect"
 	"github.com/vaultproof/vaultproof/bootstrap/fence"
 	"github.com/vaultproof/vaultproof/bootstrap/handover"
 	"github.com/vaultproof/vaultproof/bootstrap/keys"
@@ -49,7 +50,12 @@ func (c *config) connect(ctx context.Context, board *status.Board, used func(), 
 	if err != nil {
 		return parts{}, err
 	}
-	peers, err := c.peerClients()
+	fresh, err := own.Fresh()
+	if err != nil {
+		return parts{}, err
+	}
+	board.Surround(status.Surroundings{Vault: fresh, StorageDir: c.storageDir})
+	peers, err := c.Peers(c.pod, c.peers)
 	if err != nil {
 		return parts{}, err
 	}
@@ -72,13 +78,13 @@ func (c *config) connect(ctx context.Context, board *status.Board, used func(), 
 		Pod: c.pod, Ordinal: n, Shares: c.shares, Threshold: c.threshold,
 		Vault: own, Peers: peers, Ring: ring, Markers: markers, Log: log, CustodyFailed: board.CustodyFailed, TokensLast: board.TokensLast,
 		Provisioner: &provision.Provisioner{Vault: own, Ring: ring, Custody: store, Policies: hcl, Period: c.period, MaxAge: c.maxAge,
-			AuditFiles: list(c.auditFiles), KeepRoot: c.keepRoot, Snapshots: c.snapshots.on(), Pod: c.pod, Log: log},
+			AuditFiles: connect.List(c.auditFiles), KeepRoot: c.keepRoot, Snapshots: c.snapshots.on(), Pod: c.pod, Log: log},
 	}}
 	client, err := kube.New(kube.FromEnv(c.kubeTokenFile, os.LookupEnv))
 	switch {
 	case err == nil:
 		p.sidecar.Self = &ownPod{client: client, name: c.pod}
-		p.sidecar.Provisioner.Namespace = client.Namespace()
+		p.sidecar.Namespace, p.sidecar.Provisioner.Namespace = client.Namespace(), client.Namespace()
 		err = c.labels(&p, client, fence.Options{Pod: c.pod, Pods: podNames(c.pod, peers), Kube: client, Self: own,
 			Peers: fence.Askers(peers), Board: board, Log: log})
 	case c.registrar != "":

@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 	"github.com/vaultproof/vaultproof/bootstrap/status"
 )
 
 // TestHold seals a real Vault on purpose, and wants it to stay so until the
 // hold ends, whatever becomes of the sidecar, Vault and the API server.
 func TestHold(t *testing.T) {
-	vaultBinary(t)
+	realvault.Binary(t)
 	api := newKubeAPI(t)
 	r := newRig(t, 1)
 	p := r.pods[0]
@@ -22,19 +23,19 @@ func TestHold(t *testing.T) {
 	held := func(s status.Status) bool { return s.State == "held" && s.Sealed && !s.Ready }
 	stays := func(what string) {
 		t.Helper()
-		if eventually(3*time.Second, func() bool { s, err := p.client("").Sys().SealStatus(); return err == nil && !s.Sealed }) {
+		if eventually(3*time.Second, func() bool { s, err := p.Client("").Sys().SealStatus(); return err == nil && !s.Sealed }) {
 			t.Fatalf("%s: it was unsealed", what)
 		}
 	}
 
-	api.hold(p.name, "incident 7", true)
-	must(t, p.client(r.secret(r.ring.Root())).Sys().Seal())
+	api.hold(p.Name, "incident 7", true)
+	must(t, p.Client(r.secret(r.Ring.Root())).Sys().Seal())
 	s := p.await("held", settle, held)
-	if !strings.Contains(s.Why, "incident 7") || !strings.Contains(s.Why, "kubectl annotate pod vault-0 vaultproof.dev/hold-") || s.Hold != "incident 7" {
+	if !strings.Contains(s.Why, "incident 7") || !strings.Contains(s.Why, "kubectl -n vault annotate pod vault-0 vaultproof.dev/hold-") || s.Hold != "incident 7" {
 		t.Errorf("hold %q, why %q; want the reason and how to end it", s.Hold, s.Why)
 	}
 	stays("sealed on purpose")
-	p.killVault()
+	p.Kill()
 	p.await("silent", settle, func(s status.Status) bool { return !s.Answers })
 	p.startVault()
 	p.await("held", settle, held)
@@ -48,7 +49,7 @@ func TestHold(t *testing.T) {
 	stays("the sidecar was restarted")
 
 	begin := time.Now()
-	api.hold(p.name, "", false)
+	api.hold(p.Name, "", false)
 	p.await("serving", settle, serves)
 	t.Logf("serving %s after the hold ended", time.Since(begin).Round(time.Millisecond))
 }
@@ -56,7 +57,7 @@ func TestHold(t *testing.T) {
 // TestRebuildDeletesItsPod: the sidecar needs nobody to have a Vault emptied
 // that was never opened.
 func TestRebuildDeletesItsPod(t *testing.T) {
-	vaultBinary(t)
+	realvault.Binary(t)
 	binary := withFailpoints(t)
 	api := newKubeAPI(t)
 	r := newRig(t, 1)
@@ -68,7 +69,7 @@ func TestRebuildDeletesItsPod(t *testing.T) {
 	api.deletes = func(string) { // the StatefulSet makes the pod anew
 		stop := p.stop
 		err := stop()
-		p.killVault()
+		p.Kill()
 		p.startVault()
 		p.startSidecar()
 		restarted <- err

@@ -15,17 +15,17 @@ import (
 // root makes a root token with the shares in custody, for the rest of the test.
 func (p *pod) root() *api.Client {
 	r := p.rig
-	r.t.Helper()
-	source := ceremony.Custody{Store: r.store}
-	for i := range r.ring.Shares {
-		source.Secrets = append(source.Secrets, r.ring.Share(i))
+	r.T.Helper()
+	source := ceremony.Custody{Store: r.Store}
+	for i := range r.Ring.Shares {
+		source.Secrets = append(source.Secrets, r.Ring.Share(i))
 	}
-	token, err := ceremony.Root(r.t.Context(), p.client(""), source.Shares, nil)
-	must(r.t, err)
-	root := p.client(string(token))
+	token, err := ceremony.Root(r.T.Context(), p.Client(""), source.Shares, nil)
+	must(r.T, err)
+	root := p.Client(string(token))
 	// In the end another pod may be the active one, or none.
-	r.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), 5*time.Second)
+	r.T.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.T.Context()), 5*time.Second)
 		defer cancel()
 		_ = ceremony.Revoke(ctx, root)
 	})
@@ -44,21 +44,21 @@ func policyMatrix(t *testing.T, r *rig, active *pod) {
 			t.Errorf("policy %s is not the built-in one (error %v)", name, err)
 		}
 	}
-	for id, policy := range map[string]string{r.ring.Provisioner(): policies.Provisioner, r.ring.Handover(): policies.Handover} {
-		s, err := active.client(r.secret(id)).Auth().Token().LookupSelf()
+	for id, policy := range map[string]string{r.Ring.Provisioner(): policies.Provisioner, r.Ring.Handover(): policies.Handover} {
+		s, err := active.Client(r.secret(id)).Auth().Token().LookupSelf()
 		must(t, err)
 		if have, _ := s.TokenPolicies(); !slices.Equal(have, []string{policy}) {
 			t.Errorf("the token in %s has the policies %v, want %s alone", id, have, policy)
 		}
 	}
-	if err := active.client(r.secret(r.ring.Provisioner())).Sys().StepDown(); err == nil {
+	if err := active.Client(r.secret(r.Ring.Provisioner())).Sys().StepDown(); err == nil {
 		t.Error("the provisioner made the active Vault step down")
 	}
 
 	s, err := root.Auth().Token().CreateOrphan(&api.TokenCreateRequest{TTL: "5m", Policies: []string{"admin"}})
 	must(t, err)
 	must(t, ceremony.Revoke(t.Context(), root))
-	admin := active.client(s.Auth.ClientToken)
+	admin := active.Client(s.Auth.ClientToken)
 	if _, err := admin.Logical().Read("sys/storage/raft/configuration"); err != nil {
 		t.Errorf("an admin cannot read raft's configuration: %v", err)
 	}
@@ -67,5 +67,5 @@ func policyMatrix(t *testing.T, r *rig, active *pod) {
 	}
 	begin := time.Now()
 	next := r.active()
-	t.Logf("%s active %s after the step-down of %s", next.name, time.Since(begin).Round(time.Millisecond), active.name)
+	t.Logf("%s active %s after the step-down of %s", next.Name, time.Since(begin).Round(time.Millisecond), active.Name)
 }

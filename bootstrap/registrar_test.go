@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 	"github.com/vaultproof/vaultproof/bootstrap/kube"
 	"github.com/vaultproof/vaultproof/bootstrap/registrar"
 )
@@ -30,11 +31,11 @@ func TestRegistrar(t *testing.T) {
 			dir := patched(t, patches)
 			r := newRig(t, 1)
 			p := r.pods[0]
-			port := freePort(t)
+			port := realvault.Port(t)
 			p.extra = []string{fence, "-kube-token-file", filepath.Join(dir, "token"), "-registrar-listen", fmt.Sprintf("127.0.0.1:%d", port)}
 			p.startSidecar()
-			pod := fmt.Sprintf("https://127.0.0.1:%d/api/v1/namespaces/vault/pods/%s", port, p.name)
-			client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.roots}}}
+			pod := fmt.Sprintf("https://127.0.0.1:%d/api/v1/namespaces/vault/pods/%s", port, p.Name)
+			client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.Roots}}}
 			if !eventually(settle, func() bool { resp, err := client.Get(pod); return err == nil && resp.Body.Close() == nil }) {
 				t.Fatal("the registrar does not answer")
 			}
@@ -67,7 +68,7 @@ func TestRegistrarWithoutKubernetes(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	r := newRig(t, 1)
 	p := r.pods[0]
-	p.extra = []string{"-registrar-listen", fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	p.extra = []string{"-registrar-listen", fmt.Sprintf("127.0.0.1:%d", realvault.Port(t))}
 	if err := run(t.Context(), p.args(), &p.log); !errors.Is(err, kube.ErrAbsent) || !strings.Contains(err.Error(), "-registrar-listen") {
 		t.Errorf("error %v; want one that names the flag", err)
 	}

@@ -22,7 +22,7 @@ import (
 func TestToken(t *testing.T) {
 	r := newRig(t, 1)
 	p := r.pods[0]
-	audit := r.path("audit.log")
+	audit := r.Path("audit.log")
 	p.extra = []string{"-keep-root-token=false", "-provisioner-period", "30s", "-provisioner-max-age", "0", "-audit-files", audit}
 	p.startVault()
 	p.startSidecar()
@@ -33,12 +33,12 @@ func TestToken(t *testing.T) {
 		p.startSidecar()
 	}
 	p.await("provisioned", settle, provisioned)
-	token := r.secret(r.ring.Provisioner())
+	token := r.secret(r.Ring.Provisioner())
 	root := p.root() // of the test; the sidecar knows nothing of it
 	kill := func(id string) { must(t, root.Auth().Token().RevokeTree(r.secret(id))) }
 
 	t.Run("no root token is left", func(t *testing.T) {
-		if got := r.states(r.ring.Root()); !slices.Equal(got, []custody.State{custody.Destroyed}) {
+		if got := r.states(r.Ring.Root()); !slices.Equal(got, []custody.State{custody.Destroyed}) {
 			t.Errorf("versions of the root token are %v, want one, destroyed", got)
 		}
 		if n := liveRoots(t, root); n != 1 {
@@ -65,7 +65,7 @@ func TestToken(t *testing.T) {
 	t.Run("renewed after a third of its period", func(t *testing.T) {
 		lowest, last, renewed := time.Hour, time.Duration(0), false
 		if !eventually(settle, func() bool {
-			s, err := p.client(token).Auth().Token().LookupSelf()
+			s, err := p.Client(token).Auth().Token().LookupSelf()
 			must(t, err)
 			ttl, err := s.TokenTTL()
 			must(t, err)
@@ -83,15 +83,15 @@ func TestToken(t *testing.T) {
 		restart("-provisioner-max-age", "30s")
 		states := func(id string) []custody.State { return r.states(id) }
 		if !eventually(settle, func() bool {
-			return slices.Equal(states(r.ring.Provisioner()), []custody.State{custody.Disabled, custody.Enabled}) &&
-				slices.Equal(states(r.ring.Handover()), []custody.State{custody.Disabled, custody.Enabled})
+			return slices.Equal(states(r.Ring.Provisioner()), []custody.State{custody.Disabled, custody.Enabled}) &&
+				slices.Equal(states(r.Ring.Handover()), []custody.State{custody.Disabled, custody.Enabled})
 		}) {
-			t.Fatalf("versions are %v and %v", states(r.ring.Provisioner()), states(r.ring.Handover()))
+			t.Fatalf("versions are %v and %v", states(r.Ring.Provisioner()), states(r.Ring.Handover()))
 		}
-		if _, err := p.client(token).Auth().Token().LookupSelf(); err != nil {
+		if _, err := p.Client(token).Auth().Token().LookupSelf(); err != nil {
 			t.Errorf("the old token was revoked, or died: %v", err)
 		}
-		if s, err := p.client(r.secret(r.ring.Provisioner())).Auth().Token().LookupSelf(); err != nil || s.Data["orphan"] != true {
+		if s, err := p.Client(r.secret(r.Ring.Provisioner())).Auth().Token().LookupSelf(); err != nil || s.Data["orphan"] != true {
 			t.Errorf("the new one is no orphan, or dead: %v", err)
 		}
 		p.await("provisioned, without a reservation", settle, func(s status.Status) bool { return provisioned(s) && !reserved(s) })
@@ -99,17 +99,17 @@ func TestToken(t *testing.T) {
 		p.await("provisioned", settle, provisioned)
 	})
 	t.Run("a handover token that died is replaced at the next renewal, without root", func(t *testing.T) {
-		dead, kept := r.secret(r.ring.Handover()), r.secret(r.ring.Provisioner())
-		kill(r.ring.Handover())
-		if !eventually(settle, func() bool { return r.secret(r.ring.Handover()) != dead }) {
+		dead, kept := r.secret(r.Ring.Handover()), r.secret(r.Ring.Provisioner())
+		kill(r.Ring.Handover())
+		if !eventually(settle, func() bool { return r.secret(r.Ring.Handover()) != dead }) {
 			t.Error("custody still holds the dead token")
 		}
-		if s, err := p.client(r.secret(r.ring.Handover())).Auth().Token().LookupSelf(); err != nil {
+		if s, err := p.Client(r.secret(r.Ring.Handover())).Auth().Token().LookupSelf(); err != nil {
 			t.Errorf("the new token is not alive: %v", err)
 		} else if have, _ := s.TokenPolicies(); len(have) != 1 || have[0] != "handover" || s.Data["orphan"] != true {
 			t.Errorf("it has policies %v, orphan: %v; want an orphan of handover alone", have, s.Data["orphan"])
 		}
-		if r.secret(r.ring.Provisioner()) != kept {
+		if r.secret(r.Ring.Provisioner()) != kept {
 			t.Error("the provisioner token was replaced although it lives")
 		}
 	})
@@ -117,7 +117,7 @@ func TestToken(t *testing.T) {
 		must(t, root.Sys().PutPolicy("admin", `path "*" { capabilities = ["read"] }`))
 		restart()
 		s := p.await("telling", settle, reserved)
-		if !strings.Contains(s.Why, "policy admin") || !strings.Contains(s.Why, "kubectl exec") || !strings.Contains(s.Why, p.name+" -c bootstrap -- /usr/local/bin/bootstrap break-glass") {
+		if !strings.Contains(s.Why, "policy admin") || !strings.Contains(s.Why, "kubectl exec") || !strings.Contains(s.Why, p.Name+" -c bootstrap -- /usr/local/bin/bootstrap break-glass") {
 			t.Errorf("the reason %q does not tell what differs and what to run", s.Why)
 		}
 		p.breakGlass()
@@ -126,23 +126,23 @@ func TestToken(t *testing.T) {
 		if have, err := root.Sys().GetPolicy("admin"); err != nil || strings.Contains(have, `path "*"`) {
 			t.Errorf("policy admin is %q (error %v)", have, err)
 		}
-		if got := r.states(r.ring.Root()); slices.Contains(got, custody.Enabled) {
+		if got := r.states(r.Ring.Root()); slices.Contains(got, custody.Enabled) {
 			t.Errorf("versions of the root token are %v", got)
 		}
 	})
 	t.Run("a dead provisioner token is replaced by break-glass", func(t *testing.T) {
-		dead := r.secret(r.ring.Provisioner())
-		kill(r.ring.Provisioner())
+		dead := r.secret(r.Ring.Provisioner())
+		kill(r.Ring.Provisioner())
 		restart()
 		s := p.await("telling what to do", settle, func(s status.Status) bool { return strings.Contains(s.Why, "break-glass") })
-		if s.Ready || !strings.Contains(s.Why, r.ring.Provisioner()) {
+		if s.Ready || !strings.Contains(s.Why, r.Ring.Provisioner()) {
 			t.Error("an active Vault that is known to lack its provisioner token is ready")
 		}
 		p.breakGlass()
 		p.await("provisioned", settle, provisioned)
-		if now := r.secret(r.ring.Provisioner()); now == dead {
+		if now := r.secret(r.Ring.Provisioner()); now == dead {
 			t.Error("custody still holds the dead token")
-		} else if _, err := p.client(now).Auth().Token().LookupSelf(); err != nil {
+		} else if _, err := p.Client(now).Auth().Token().LookupSelf(); err != nil {
 			t.Errorf("the new token is not alive: %v", err)
 		}
 		if n := liveRoots(t, root); n != 1 {
@@ -158,7 +158,7 @@ func TestToken(t *testing.T) {
 		p.breakGlass()
 		restart()
 		p.await("without a reservation", settle, func(s status.Status) bool { return provisioned(s) && !reserved(s) })
-		kept := p.client(r.secret(r.ring.Root()))
+		kept := p.Client(r.secret(r.Ring.Root()))
 		if _, err := kept.Auth().Token().LookupSelf(); err != nil {
 			t.Errorf("it is dead: %v", err)
 		}
@@ -170,9 +170,9 @@ func reserved(s status.Status) bool { return strings.Contains(s.Why, "reservatio
 
 // states are those of a secret's versions, oldest first.
 func (r *rig) states(id string) (out []custody.State) {
-	r.t.Helper()
-	versions, err := r.store.Versions(r.t.Context(), id)
-	must(r.t, err)
+	r.T.Helper()
+	versions, err := r.Store.Versions(r.T.Context(), id)
+	must(r.T, err)
 	for _, v := range slices.Backward(versions) {
 		out = append(out, v.State)
 	}
@@ -199,14 +199,14 @@ func liveRoots(t *testing.T, root *api.Client) (n int) {
 // breakGlass runs "bootstrap break-glass" beside the pod's sidecar.
 func (p *pod) breakGlass() {
 	r := p.rig
-	r.t.Helper()
+	r.T.Helper()
 	env := map[string]string{
-		"VAULT_ADDR": p.url(), "VAULT_CA": r.path("ca.crt"), "SHARES": strconv.Itoa(r.ring.Shares),
-		"CUSTODY_ENDPOINT": r.custody.Endpoint, "CUSTODY_PROJECT": secretmanagertest.Project, "CUSTODY_AUDIENCE": secretmanagertest.Audience,
-		"CUSTODY_CA": r.path("custody-ca.crt"), "CUSTODY_TOKEN_FILE": r.path("token"),
+		"VAULT_ADDR": p.URL(), "VAULT_CA": r.Path("ca.crt"), "SHARES": strconv.Itoa(r.Ring.Shares),
+		"CUSTODY_ENDPOINT": r.Custody.Endpoint, "CUSTODY_PROJECT": secretmanagertest.Project, "CUSTODY_AUDIENCE": secretmanagertest.Audience,
+		"CUSTODY_CA": r.Path("custody-ca.crt"), "CUSTODY_TOKEN_FILE": r.Path("token"),
 	}
-	ctx, cancel := context.WithTimeout(r.t.Context(), settle)
+	ctx, cancel := context.WithTimeout(r.T.Context(), settle)
 	defer cancel()
-	must(r.t, breakglass.Main(ctx, nil, func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+	must(r.T, breakglass.Main(ctx, nil, func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 		slog.New(slog.NewJSONHandler(&p.log, nil))))
 }

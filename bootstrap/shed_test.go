@@ -85,7 +85,7 @@ func TestShed(t *testing.T) {
 		t.Fatalf("handed on %+v (%t, %v)", past, again, err)
 	}
 	// It has no need of custody, so it does not notice that it is shut.
-	r.custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
+	r.Custody.Fault(secretmanager.Fault{Mode: secretmanager.FaultDeny})
 	p.startSidecar()
 	p.await("provisioned", settle, func(s status.Status) bool { return ready(s) && s.Provisioned })
 }

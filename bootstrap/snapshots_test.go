@@ -15,7 +15,7 @@ import (
 // after a step-down the other one goes on.
 func TestSnapshots(t *testing.T) {
 	r := newRig(t, 2)
-	dir := r.path("snapshots")
+	dir := r.Path("snapshots")
 	must(t, os.Mkdir(dir, 0o700))
 	for _, p := range r.pods {
 		p.extra = []string{"-snapshot-url", "file://" + dir, "-snapshot-every", "1s", "-snapshot-keep", "2"}
@@ -34,7 +34,7 @@ func TestSnapshots(t *testing.T) {
 	if got := len(r.versions()); got != 11 {
 		t.Errorf("custody holds %d secrets, want one more than without snapshots", got)
 	}
-	must(t, first.client(r.secret(r.ring.Root())).Sys().StepDown())
+	must(t, first.Client(r.secret(r.Ring.Root())).Sys().StepDown())
 	first.await("standby without tokens", settle, func(s status.Status) bool { return s.Role == "standby" && len(s.TokenTTLSeconds) == 0 })
 	r.active().await("having taken a snapshot", settle, took)
 	for _, p := range r.pods {

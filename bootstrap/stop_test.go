@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vaultproof/vaultproof/bootstrap/internal/realvault"
 )
 
 // TestStop sends the sidecar SIGTERM at moments all over a first start. It must
@@ -14,7 +16,7 @@ func TestStop(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a Vault for each moment; left out with -short")
 	}
-	vaultBinary(t)
+	realvault.Binary(t)
 	binary := withFailpoints(t)
 	all := record(t, binary, "")
 	wanted := map[string]bool{"before-sys/init": true, "after-sys/init": true, "before-unseal": true, "after-unseal": true}

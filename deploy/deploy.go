@@ -5,7 +5,8 @@ package deploy
 import "embed"
 
 // FS holds the kustomize trees: vault/base is the hardened stack, vault/overlays/<name>
-// what a platform changes about it.
+// what a platform changes about it; ingress likewise is the way in from outside.
+// certificates is what cert-manager is asked for, where a cluster has it.
 //
-//go:embed all:vault
+//go:embed all:vault all:ingress all:certificates
 var FS embed.FS

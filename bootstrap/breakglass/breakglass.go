@@ -2,7 +2,7 @@
 // shares in custody, and stores it there. It runs in the sidecar's container of
 // the active Vault, with the sidecar's own environment:
 //
-//	kubectl exec POD -c bootstrap -- /usr/local/bin/bootstrap break-glass
+//	kubectl exec -n NAMESPACE POD -c bootstrap -- /usr/local/bin/bootstrap break-glass
 //
 // Before the root token is used, its version is stored and read back; nothing
 // secret is printed. Whoever may read the secret uses it, and ends it with
@@ -13,7 +13,7 @@
 // token, too: the handover token in custody, or the admin token of
 // -admin-token-file, which may be /dev/stdin:
 //
-//	kubectl exec -i POD -c bootstrap -- /usr/local/bin/bootstrap break-glass -admin-token-file /dev/stdin < token
+//	kubectl exec -i -n NAMESPACE POD -c bootstrap -- /usr/local/bin/bootstrap break-glass -admin-token-file /dev/stdin < token
 package breakglass
 
 import (
@@ -191,17 +191,21 @@ func (b *breakGlass) active(ctx context.Context) error {
 	if leader.Address == "" {
 		return errors.New("this pod's Vault is not active, and knows no other that is: wait until there is one, and run this there")
 	}
-	return fmt.Errorf("this pod's Vault is a standby: run this in the pod of the active one: %s", provision.Command("", podOf(leader.Address)))
+	return fmt.Errorf("this pod's Vault is a standby: run this in the pod of the active one: %s", provision.Command(podOf(leader.Address)))
 }
 
-// podOf is the pod's name, which begins the host name of its address.
-func podOf(address string) string {
+// podOf gives the pod of an address, and its namespace where the host name has one, as in
+// POD.SERVICE.NAMESPACE.svc.
+func podOf(address string) (namespace, pod string) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	name, _, _ := strings.Cut(u.Hostname(), ".")
-	return name
+	labels := strings.Split(u.Hostname(), ".")
+	if len(labels) > 3 && labels[3] == "svc" {
+		namespace = labels[2]
+	}
+	return namespace, labels[0]
 }
 
 // token is what the ceremony is begun with; nil if there is none.

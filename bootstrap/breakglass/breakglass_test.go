@@ -224,11 +224,12 @@ func TestParse(t *testing.T) {
 }
 
 func TestPodOf(t *testing.T) {
-	for address, want := range map[string]string{
-		"https://vault-1.vault-internal.vault.svc.cluster.local:8200": "vault-1", "https://vault-2:8200": "vault-2", "": "",
+	for address, want := range map[string][2]string{
+		"https://vault-1.vault-internal.safe.svc.cluster.local:8200": {"safe", "vault-1"}, "https://vault-1.vault-internal:8200": {"", "vault-1"},
+		"https://vault-2:8200": {"", "vault-2"}, "": {},
 	} {
-		if got := podOf(address); got != want {
-			t.Errorf("%s is pod %q, want %q", address, got, want)
+		if namespace, pod := podOf(address); namespace != want[0] || pod != want[1] {
+			t.Errorf("%s is pod %q in %q, want %v", address, pod, namespace, want)
 		}
 	}
 }

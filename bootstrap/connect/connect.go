@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -74,6 +75,37 @@ func (o Options) Check() error {
 // Vault is a client of the own pod's Vault.
 func (o Options) Vault() (*vault.Client, error) {
 	return vault.New(o.VaultAddr, o.VaultCA, o.VaultServerName)
+}
+
+// Peers are clients of the Vaults in the other pods, by pod name. addresses are those of
+// all pods, by host name and with commas between; pod is the own one.
+func (o Options) Peers(pod, addresses string) (map[string]*vault.Client, error) {
+	peers := map[string]*vault.Client{}
+	for _, addr := range List(addresses) {
+		u, err := url.Parse(addr)
+		if err != nil {
+			return nil, fmt.Errorf("peer address %q in -peers: %w", addr, err)
+		}
+		name, _, _ := strings.Cut(u.Hostname(), ".")
+		if name == pod {
+			continue
+		}
+		if peers[name], err = vault.NewPeer(addr, o.VaultCA); err != nil {
+			return nil, err
+		}
+	}
+	return peers, nil
+}
+
+// List splits the value of a flag at commas and drops what is empty.
+func List(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 // Custody connects to where the keys are kept. The caller closes it.

@@ -43,3 +43,16 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestPeersLeaveThisPodOut(t *testing.T) {
+	o := Options{VaultCA: "ca.crt"}
+	peers, err := o.Peers("vault-1", "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,https://vault-2.vault-internal:8200,")
+	if err != nil || len(peers) != 2 || peers["vault-0"] == nil || peers["vault-2"] == nil {
+		t.Errorf("peers %v, error %v", peers, err)
+	}
+	for _, bad := range []string{"http://vault-0:8200", "vault-0:8200"} {
+		if _, err := o.Peers("vault-1", bad); err == nil || !strings.Contains(err.Error(), "-peers") {
+			t.Errorf("%s: error %v; want one that names the flag", bad, err)
+		}
+	}
+}

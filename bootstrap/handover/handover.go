@@ -137,7 +137,7 @@ func (h *Handover) move(ctx context.Context, own string, token []byte) (next str
 			trouble = h.Vault.StepDown(ctx, token)
 			if vault.Denied(trouble) {
 				return "", fmt.Errorf("Vault denies sys/step-down to the token in secret %s: it is dead or lacks the policy handover; "+
-					"the sidecar of the active Vault makes a new one, if there is a live root token", h.Secret)
+					"the sidecar of the active Vault makes a new one with the provisioner token when it next looks, and that of a newly active Vault at once", h.Secret)
 			}
 		}
 		select {

@@ -71,9 +71,10 @@ const (
 
 // Facts is everything the table may decide by.
 type Facts struct {
-	Pod     string
-	Ordinal int // of the pod in its StatefulSet
-	Shares  int // that sys/init makes
+	Pod       string
+	Namespace string // of the pod, for messages; "" if it is not known
+	Ordinal   int    // of the pod in its StatefulSet
+	Shares    int    // that sys/init makes
 	// Threshold of shares that opens the Vault.
 	Threshold int
 	Prefix    string // of the secrets, for messages

@@ -67,6 +67,7 @@ var markerTests = map[string]decision{
 
 	// A hold.
 	"held":                        {func(f *Facts) { f.Initialised, f.Held, f.Hold = true, true, "incident 7" }, "sealed-held", Held, None, []string{"incident 7", "kubectl annotate pod vault-0 vaultproof.dev/hold-"}},
+	"held, in a known namespace":  {func(f *Facts) { f.Initialised, f.Held, f.Namespace = true, true, "safe" }, "sealed-held", Held, None, []string{"kubectl -n safe annotate pod vault-0 vaultproof.dev/hold-"}},
 	"held without a reason":       {func(f *Facts) { f.Initialised, f.Held = true, true }, "sealed-held", Held, None, []string{HoldAnnotation}},
 	"held, keys lost":             {and(lost, func(f *Facts) { f.Held = true }), "sealed-held", Held, None, nil},
 	"held, and keys in hand":      {and(lost, func(f *Facts) { f.Held, f.KeysInHand = true, true }), "keys-in-hand", Initialised, Keep, nil},

@@ -11,8 +11,8 @@ import (
 var sealedRows = []Row{
 	{Name: "sealed-held", State: Held, Pace: Watch, When: func(f Facts) bool { return f.Sealed && f.Held },
 		Trouble: func(f Facts) Trouble { return Trouble{Kind: "held: " + f.Hold} }, Why: func(f Facts) string {
-			return fmt.Sprintf("Vault is sealed, and stays so because pod %s bears the annotation %s=%q; to end that: kubectl annotate pod %s %s-",
-				f.Pod, HoldAnnotation, f.Hold, f.Pod, HoldAnnotation)
+			return fmt.Sprintf("Vault is sealed, and stays so because pod %s bears the annotation %s=%q; to end that: %s %s-",
+				f.Pod, HoldAnnotation, f.Hold, kubectl("annotate", f), HoldAnnotation)
 		}},
 
 	// Was this storage ever opened?
@@ -56,6 +56,14 @@ var sealedRows = []Row{
 		}},
 }
 
+// kubectl is the command that does something to this pod.
+func kubectl(verb string, f Facts) string {
+	if f.Namespace == "" {
+		return "kubectl " + verb + " pod " + f.Pod
+	}
+	return "kubectl -n " + f.Namespace + " " + verb + " pod " + f.Pod
+}
+
 func claimText(f Facts) string {
 	if f.Claimant == "" {
 		return "none"
@@ -70,7 +78,7 @@ func rebuilding(f Facts) string {
 		why = "restoring a snapshot into this Vault was cut short, and nobody has the keys it was begun with"
 	}
 	why += ". Its storage was marked before sys/init and the mark is still there, which goes before a first share is submitted: so it was never opened, nothing in it can be missed, and it is emptied when Vault starts next"
-	again := fmt.Sprintf("; please restart Vault: kubectl delete pod %s", f.Pod)
+	again := "; please restart Vault: " + kubectl("delete", f)
 	switch {
 	case f.Marking.Is():
 		return why + ". Asking for that failed and is tried again: " + f.Marking.Text

@@ -71,6 +71,11 @@ path "sys/policies/acl/handover" {
 path "sys/policies/acl/snapshot" {
   capabilities = ["read"]
 }
+# Which audit devices there are, that too. Vault asks for sudo; making or removing one is
+# another path.
+path "sys/audit" {
+  capabilities = ["read", "sudo"]
+}
 
 # Tenants: policies, secrets engines (their mounts and tuning, not their
 # content), ways to log in, and groups.

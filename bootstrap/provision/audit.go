@@ -4,31 +4,39 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/vaultproof/vaultproof/bootstrap/failpoint"
 )
 
-// audit enables a device for each of AuditFiles that has none.
-func (p *Provisioner) audit(ctx context.Context, root *api.Client) error {
+// withoutDevice are those of AuditFiles that have no device. Devices of other files, or
+// of other kinds, are somebody else's.
+func (p *Provisioner) withoutDevice(ctx context.Context, as *api.Client) (files []string, err error) {
 	if len(p.AuditFiles) == 0 {
-		return nil
+		return nil, nil
 	}
-	have, err := root.Sys().ListAuditWithContext(ctx)
+	have, err := as.Sys().ListAuditWithContext(ctx)
 	if err != nil {
-		return fmt.Errorf("listing audit devices: %w", err)
+		return nil, fmt.Errorf("listing audit devices: %w", err)
 	}
-	files := map[string]bool{}
+	written := map[string]bool{}
 	for _, a := range have {
 		if a.Type == "file" {
-			files[a.Options["file_path"]] = true
+			written[a.Options["file_path"]] = true
 		}
 	}
-	for _, file := range p.AuditFiles {
-		if files[file] {
-			continue
-		}
+	return slices.DeleteFunc(slices.Clone(p.AuditFiles), func(file string) bool { return written[file] }), nil
+}
+
+// audit enables a device for each of AuditFiles that has none.
+func (p *Provisioner) audit(ctx context.Context, root *api.Client) error {
+	files, err := p.withoutDevice(ctx, root)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
 		failpoint.Hit("before-audit-" + auditName(file))
 		err := root.Sys().EnableAuditWithOptionsWithContext(ctx, auditName(file), &api.EnableAuditOptions{
 			Type:        "file",

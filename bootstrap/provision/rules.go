@@ -133,12 +133,22 @@ func (p *Provisioner) compare(ctx context.Context, as *api.Client, noRoot string
 			differ = append(differ, "token role "+k.policy+unreadable(err))
 		}
 	}
+	files, err := p.withoutDevice(ctx, as)
+	if err != nil && !vault.Denied(err) {
+		return fmt.Errorf("with the provisioner token: %w", err)
+	}
+	if err != nil {
+		differ = append(differ, "perhaps the audit devices"+unreadable(err))
+	}
+	for _, file := range files {
+		differ = append(differ, "the missing audit device for "+file)
+	}
 	if len(differ) > 0 {
 		but.add("in Vault, %s differ from what this sidecar has, and there is no live root token to mend that with (%s): %s",
 			strings.Join(differ, ", "), noRoot, p.mend())
 	}
 	if p.KeepRoot {
-		but.add("the root token was to be kept, but there is no live one (%s), so audit devices were not checked", noRoot)
+		but.add("the root token was to be kept, but there is no live one (%s)", noRoot)
 	}
 	return nil
 }

@@ -3,9 +3,12 @@ package provision
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/vaultproof/vaultproof/bootstrap/policies"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
@@ -185,10 +188,15 @@ func drift(t *testing.T, r *rig) {
 		t.Errorf("looked at again in %s", got.RenewIn)
 	}
 	r.unchanged(before)
+	r.AuditFiles = []string{filepath.Join(t.TempDir(), "audit.log"), "stdout"}
+	r.must(root.Sys().EnableAuditWithOptions("of-an-admin", &api.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": "stdout"}}))
+	if got := r.ensure("missing audit device for "+r.AuditFiles[0], command); strings.Contains(got.Reservation, "device for stdout") {
+		t.Errorf("reservation %q; want it to know that there is a device for stdout", got.Reservation)
+	}
 
 	// Before the policy let it read anything, there was no telling what differs.
 	r.must(root.Sys().PutPolicy("provisioner", `path "auth/token/*" { capabilities = ["read", "create", "update", "sudo"] }`))
-	r.ensure("policy provisioner (not readable")
+	r.ensure("policy provisioner (not readable", "the audit devices (not readable")
 
 	_, err = root.Logical().Delete(provisioner.role())
 	r.must(err)
@@ -203,6 +211,9 @@ func drift(t *testing.T, r *rig) {
 		if have, err := root.Sys().GetPolicy(name); err != nil || !r.samePolicy(name, have) {
 			t.Errorf("policy %s was not mended (error %v)", name, err)
 		}
+	}
+	if devices, err := root.Sys().ListAudit(); err != nil || len(devices) != 2 || devices["file-audit/"] == nil || devices["of-an-admin/"] == nil {
+		t.Errorf("audit devices %v (error %v); want the missing one, and what was there", devices, err)
 	}
 	r.must(ceremony.Revoke(t.Context(), root))
 	r.ensure()

@@ -60,14 +60,14 @@ func (a *apiServer) config() kube.Config {
 
 // direct has Vault speak to the API server itself.
 func (r *rig) direct() {
-	r.t.Helper()
+	r.T.Helper()
 	_, port, err := net.SplitHostPort(r.api.url)
-	must(r.t, err)
+	must(r.T, err)
 	r.registrarPort, err = strconv.Atoi(port)
-	must(r.t, err)
+	must(r.T, err)
 	ca, err := os.ReadFile(filepath.Join(r.api.dir, "ca.crt"))
-	must(r.t, err)
-	must(r.t, os.WriteFile(filepath.Join(r.dir, "ca.crt"), ca, 0o600))
+	must(r.T, err)
+	r.File("ca.crt", ca)
 }
 
 // asked counts the requests that it took without answering.

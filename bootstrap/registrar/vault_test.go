@@ -98,7 +98,7 @@ func TestVault(t *testing.T) {
 		r.back(asActive)
 	})
 	t.Run("killed", func(t *testing.T) {
-		r.killVault()
+		r.vault.Kill()
 		r.await("no longer labelled active", converges, func() bool { return r.api.has(map[string]string{registrar.Active: "false"}) })
 		r.startVault()
 		r.await("Vault answers", 10*time.Second, r.answers)
@@ -127,9 +127,9 @@ func TestVaultWithoutRegistrar(t *testing.T) {
 // stepDown has Vault step down, which becomes active again ten seconds later, and
 // tells how long after the facts both were published.
 func (r *rig) stepDown() (off, on time.Duration) {
-	r.t.Helper()
+	r.T.Helper()
 	before := len(r.api.history())
-	must(r.t, r.client.Sys().StepDown())
+	must(r.T, r.client.Sys().StepDown())
 	r.await("Vault steps down", settles, func() bool { return r.memory.Said().Off() })
 	said := r.memory.Said().At
 	r.await("labelled so", converges, func() bool { return r.api.has(asStandby) })
@@ -137,7 +137,7 @@ func (r *rig) stepDown() (off, on time.Duration) {
 	r.await("labels", converges, func() bool { return r.api.has(asActive) })
 	h := r.api.history()[before:]
 	if len(h) != 2 || h[0].value != "false" || h[1].value != "true" {
-		r.t.Fatalf("vault-active was written %v; want false, then true, and no more", h)
+		r.T.Fatalf("vault-active was written %v; want false, then true, and no more", h)
 	}
 	// Polling sees Vault serve up to its own pace later than it does.
 	return h[0].at.Sub(said), h[1].at.Sub(serves) + pace
@@ -146,22 +146,22 @@ func (r *rig) stepDown() (off, on time.Duration) {
 // becomesActive waits until Vault serves as the active one, and tells when. It
 // may not take long from the announcement on.
 func (r *rig) becomesActive() time.Time {
-	r.t.Helper()
+	r.T.Helper()
 	r.await("Vault announces that it becomes active", settles, func() bool { return r.memory.Said().On() })
 	r.await("Vault is active", settles, r.active)
 	now, said := time.Now(), r.memory.Said().At
-	r.t.Logf("active %s after it announced so", now.Sub(said).Round(time.Millisecond))
+	r.T.Logf("active %s after it announced so", now.Sub(said).Round(time.Millisecond))
 	if took := now.Sub(said); took > activates {
-		r.t.Errorf("vault needed %s to become active; want less than %s", took, activates)
+		r.T.Errorf("vault needed %s to become active; want less than %s", took, activates)
 	}
 	return now
 }
 
 // back lets the API server answer again, and waits for the labels.
 func (r *rig) back(want map[string]string) {
-	r.t.Helper()
+	r.T.Helper()
 	r.api.away(false)
 	began := time.Now()
 	r.await("labels after the API server is back", converges, func() bool { return r.api.has(want) })
-	r.t.Logf("labels right %s after the API server was back", time.Since(began).Round(time.Millisecond))
+	r.T.Logf("labels right %s after the API server was back", time.Since(began).Round(time.Millisecond))
 }

@@ -46,14 +46,14 @@ func TestCrash(t *testing.T) {
 			}
 		}
 		p.await("open-active")
-		holds(t, p, r.secret(r.ring.Root()))
+		holds(t, p, r.secret(r.Ring.Root()))
 		clean(t, r)
 		if through {
 			break
 		}
 		// Another disaster, and another pod.
 		p.stopSidecar()
-		p.stopVault()
+		p.Kill()
 		p.empty()
 		p.startVault()
 		p.startSidecar()

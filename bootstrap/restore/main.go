@@ -71,7 +71,7 @@ func Main(ctx context.Context, args []string, env func(string) (string, bool), l
 	if err != nil {
 		return err
 	}
-	peers, err := c.peerClients()
+	peers, err := c.Peers(c.pod, c.peers)
 	if err != nil {
 		return err
 	}

@@ -37,15 +37,3 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
-
-func TestPeerClients(t *testing.T) {
-	c := config{pod: "vault-0", peers: "https://vault-0.vault-internal:8200, https://vault-1.vault-internal:8200,"}
-	peers, err := c.peerClients()
-	if err != nil || len(peers) != 1 || peers["vault-1"] == nil {
-		t.Errorf("peers %v, error %v; want vault-1 alone", peers, err)
-	}
-	c.peers = "vault-1:8200"
-	if _, err := c.peerClients(); err == nil {
-		t.Error("an address that is no URL was taken")
-	}
-}

@@ -4,34 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 
 	"github.com/vaultproof/vaultproof/bootstrap/kube"
-	"github.com/vaultproof/vaultproof/bootstrap/vault"
 )
-
-// peerClients connects to the other pods.
-func (c config) peerClients() (map[string]*vault.Client, error) {
-	peers := map[string]*vault.Client{}
-	for addr := range strings.SplitSeq(c.peers, ",") {
-		if addr = strings.TrimSpace(addr); addr == "" {
-			continue
-		}
-		u, err := url.Parse(addr)
-		if err != nil {
-			return nil, fmt.Errorf("peer address %q in -peers: %w", addr, err)
-		}
-		pod, _, _ := strings.Cut(u.Hostname(), ".")
-		if pod == c.pod {
-			continue
-		}
-		if peers[pod], err = vault.NewPeer(addr, c.VaultCA); err != nil {
-			return nil, err
-		}
-	}
-	return peers, nil
-}
 
 // restarter gives what restarts another pod: nil without the Kubernetes API.
 func (c config) restarter(env func(string) (string, bool), log *slog.Logger) func(context.Context, string) error {

@@ -19,7 +19,7 @@ func TestRefusals(t *testing.T) {
 	r, store, taken := disaster(t, 1)
 	untouched := func(t *testing.T) {
 		t.Helper()
-		if ok, err := r.pods[0].api("").Sys().InitStatus(); err != nil || ok {
+		if ok, err := r.pods[0].Client("").Sys().InitStatus(); err != nil || ok {
 			t.Errorf("initialised: %t, error %v", ok, err)
 		}
 		clean(t, r)
@@ -50,24 +50,24 @@ func TestRefusals(t *testing.T) {
 	})
 	shares := map[int]string{}
 	for i := range 5 {
-		shares[i] = r.secret(r.ring.Share(i))
+		shares[i] = r.secret(r.Ring.Share(i))
 	}
 	t.Run("shares of another Vault", func(t *testing.T) {
 		for i, share := range shares {
-			must(t, r.ring.Put(t.Context(), r.ring.Share(i), spoiled([]byte(share))))
+			must(t, r.Ring.Put(t.Context(), r.Ring.Share(i), spoiled([]byte(share))))
 		}
 		err := attempt(r, store, taken.Name).run(t.Context())
-		if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), r.ring.Share(0)) {
+		if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), r.Ring.Share(0)) {
 			t.Errorf("error %v; want one that says that the shares do not fit", err)
 		}
 		untouched(t)
 	})
 	t.Run("too few shares", func(t *testing.T) {
 		for i := range 3 {
-			v, err := r.store.Versions(t.Context(), r.ring.Share(i))
+			v, err := r.Store.Versions(t.Context(), r.Ring.Share(i))
 			must(t, err)
 			for _, one := range v {
-				must(t, r.store.Disable(t.Context(), r.ring.Share(i), one.Name))
+				must(t, r.Store.Disable(t.Context(), r.Ring.Share(i), one.Name))
 			}
 		}
 		if err := attempt(r, store, taken.Name).run(t.Context()); err == nil || !strings.Contains(err.Error(), "2 of the 3 shares") {
@@ -86,8 +86,8 @@ func TestForeignFoundLate(t *testing.T) {
 	must(t, store.Put(t.Context(), dumb, bytes.NewReader(resealed(t, raw))))
 	var kept [][]byte
 	for i := range 5 {
-		kept = append(kept, []byte(r.secret(r.ring.Share(i))))
-		must(t, r.ring.Put(t.Context(), r.ring.Share(i), spoiled(kept[i])))
+		kept = append(kept, []byte(r.secret(r.Ring.Share(i))))
+		must(t, r.Ring.Put(t.Context(), r.Ring.Share(i), spoiled(kept[i])))
 	}
 	err := attempt(r, store, dumb).run(t.Context())
 	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "/status") {
@@ -96,10 +96,10 @@ func TestForeignFoundLate(t *testing.T) {
 	t.Log(err)
 	emptied(t, r.pods[0])
 	for i, share := range kept {
-		must(t, r.ring.Put(t.Context(), r.ring.Share(i), share))
+		must(t, r.Ring.Put(t.Context(), r.Ring.Share(i), share))
 	}
 	must(t, attempt(r, store, dumb).run(t.Context()))
-	holds(t, r.pods[0], r.secret(r.ring.Root()))
+	holds(t, r.pods[0], r.secret(r.Ring.Root()))
 }
 
 // spoiled gives another share of the same form.

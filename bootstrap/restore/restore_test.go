@@ -37,7 +37,7 @@ func disaster(t *testing.T, n int) (r *rig, store objectstore.Store, taken snaps
 	for _, p := range r.pods {
 		p.await("open-active", "open-standby")
 	}
-	root := first.api(r.secret(r.ring.Root()))
+	root := first.Client(r.secret(r.Ring.Root()))
 	must(t, root.Sys().Mount("kv", &api.MountInput{Type: "kv"}))
 	for i := range 50 {
 		_, err := root.Logical().Write(fmt.Sprintf("kv/%d", i), map[string]any{"v": i})
@@ -48,7 +48,7 @@ func disaster(t *testing.T, n int) (r *rig, store objectstore.Store, taken snaps
 	taken = take(t, r, first, store)
 	for _, p := range r.pods {
 		p.stopSidecar()
-		p.stopVault()
+		p.Kill()
 		p.empty()
 	}
 	for _, p := range r.pods {
@@ -62,18 +62,18 @@ func disaster(t *testing.T, n int) (r *rig, store objectstore.Store, taken snaps
 // take takes a snapshot with a token that may do nothing else.
 func take(t *testing.T, r *rig, p *pod, store objectstore.Store) snapshot.Taken {
 	t.Helper()
-	root := p.api(r.secret(r.ring.Root()))
+	root := p.Client(r.secret(r.Ring.Root()))
 	hcl, err := os.ReadFile("../policies/snapshot.hcl")
 	must(t, err)
 	must(t, root.Sys().PutPolicy("snapshot", string(hcl)))
 	s, err := root.Auth().Token().CreateOrphan(&api.TokenCreateRequest{Policies: []string{"snapshot"}, NoDefaultPolicy: true, Period: "1h"})
 	must(t, err)
 	for _, path := range []string{"kv/1", "sys/mounts", "sys/storage/raft/configuration"} {
-		if _, err := p.api(s.Auth.ClientToken).Logical().Read(path); err == nil {
+		if _, err := p.Client(s.Auth.ClientToken).Logical().Read(path); err == nil {
 			t.Errorf("the token for snapshots reads %s", path)
 		}
 	}
-	taker := snapshot.New(snapshot.Options{Source: snapshot.Of(p.client(t)), Tokens: fixed(s.Auth.ClientToken), Store: store, Every: time.Hour, Keep: 3, Log: slog.New(slog.DiscardHandler)})
+	taker := snapshot.New(snapshot.Options{Source: snapshot.Of(p.own(t)), Tokens: fixed(s.Auth.ClientToken), Store: store, Every: time.Hour, Keep: 3, Log: slog.New(slog.DiscardHandler)})
 	taken, err := taker.Take(t.Context())
 	must(t, err)
 	t.Logf("%+v", taken)
@@ -84,8 +84,8 @@ func take(t *testing.T, r *rig, p *pod, store objectstore.Store) snapshot.Taken 
 func attempt(r *rig, store objectstore.Store, name string) *restore {
 	p := r.pods[0]
 	dir, err := storage.Open(p.markers())
-	must(r.t, err)
-	return &restore{vault: p.client(r.t), peers: p.peers(), ring: r.ring, threshold: 3, dir: dir, folder: p.markers(), store: store, name: name,
+	must(r.T, err)
+	return &restore{vault: p.own(r.T), peers: p.peers(), ring: r.Ring, threshold: 3, dir: dir, folder: p.markers(), store: store, name: name,
 		log: slog.New(slog.NewJSONHandler(&p.log, nil)), hit: func(string) {},
 		restart: func(ctx context.Context, name string) error {
 			return r.pods[name[len(name)-1]-'0'].Delete(ctx)
@@ -96,7 +96,7 @@ func attempt(r *rig, store objectstore.Store, name string) *restore {
 func holds(t *testing.T, p *pod, token string) {
 	t.Helper()
 	for i := range 50 {
-		s, err := p.api(token).Logical().Read(fmt.Sprintf("kv/%d", i))
+		s, err := p.Client(token).Logical().Read(fmt.Sprintf("kv/%d", i))
 		if err != nil || s == nil || fmt.Sprint(s.Data["v"]) != fmt.Sprint(i) {
 			t.Fatalf("kv/%d holds %+v, error %v", i, s, err)
 		}
@@ -141,7 +141,7 @@ func TestRestore(t *testing.T) {
 	must(t, a.run(t.Context()))
 	t.Logf("restored in %s, %d peers had asked to join", time.Since(begin).Round(time.Millisecond), asked)
 	clean(t, r)
-	holds(t, r.pods[0], r.secret(r.ring.Root()))
+	holds(t, r.pods[0], r.secret(r.Ring.Root()))
 	r.pods[0].await("open-active")
 	names := r.voters(3)
 	slices.Sort(names)
@@ -155,7 +155,7 @@ func TestRestore(t *testing.T) {
 	}
 	ids := map[string]bool{}
 	for _, p := range r.pods {
-		h, err := p.api("").Sys().Health()
+		h, err := p.Client("").Sys().Health()
 		must(t, err)
 		ids[h.ClusterID] = true
 	}
@@ -164,9 +164,9 @@ func TestRestore(t *testing.T) {
 	}
 	t.Run("another one leads", func(t *testing.T) {
 		r.pods[0].stopSidecar()
-		r.pods[0].stopVault()
+		r.pods[0].Kill()
 		next := r.active()
-		holds(t, next, r.secret(r.ring.Root()))
+		holds(t, next, r.secret(r.Ring.Root()))
 		if next == r.pods[0] {
 			t.Error("the dead Vault leads")
 		}
@@ -174,7 +174,7 @@ func TestRestore(t *testing.T) {
 	t.Run("no second restore over data", func(t *testing.T) {
 		r.pods[0].empty()
 		r.pods[0].startVault()
-		eventually(t, "answer", func() error { _, err := r.pods[0].client(t).SealStatus(t.Context()); return err })
+		eventually(t, "answer", func() error { _, err := r.pods[0].own(t).SealStatus(t.Context()); return err })
 		err := attempt(r, store, taken.Name).run(t.Context())
 		if !errors.Is(err, ErrHasData) || !strings.Contains(err.Error(), "volume claim") {
 			t.Errorf("error %v; want a refusal, for the others have data", err)
@@ -185,8 +185,8 @@ func TestRestore(t *testing.T) {
 	}
 	for _, p := range r.pods {
 		for id := range 5 {
-			if strings.Contains(p.log.String(), r.secret(r.ring.Share(id))) {
-				t.Errorf("the log of %s holds a share", p.name)
+			if strings.Contains(p.log.String(), r.secret(r.Ring.Share(id))) {
+				t.Errorf("the log of %s holds a share", p.Name)
 			}
 		}
 	}
@@ -197,14 +197,14 @@ func TestMainRestoresTheLatest(t *testing.T) {
 	r, store, _ := disaster(t, 1)
 	p := r.pods[0]
 	place := strings.TrimSuffix(store.URL(""), "/")
-	args := []string{"-vault-addr", p.url(), "-vault-ca", r.path("ca.crt"), "-custody-endpoint", r.custody.Endpoint, "-custody-project", "vaultproof-test",
-		"-custody-audience", "https://custody.vaultproof.test", "-custody-ca", r.path("custody-ca.crt"), "-custody-token-file", r.path("token"),
+	args := []string{"-vault-addr", p.URL(), "-vault-ca", r.Path("ca.crt"), "-custody-endpoint", r.Custody.Endpoint, "-custody-project", "vaultproof-test",
+		"-custody-audience", "https://custody.vaultproof.test", "-custody-ca", r.Path("custody-ca.crt"), "-custody-token-file", r.Path("token"),
 		"-from", "latest", "-threshold", "2"} // the snapshot knows better
-	env := map[string]string{"POD_NAME": p.name, "STORAGE_DIR": p.markers(), "SNAPSHOT_URL": place}
+	env := map[string]string{"POD_NAME": p.Name, "STORAGE_DIR": p.markers(), "SNAPSHOT_URL": place}
 	log := slog.New(slog.NewJSONHandler(&p.log, nil))
 	must(t, Main(t.Context(), args, func(name string) (string, bool) { v, ok := env[name]; return v, ok }, log))
 	p.await("open-active")
-	holds(t, p, r.secret(r.ring.Root()))
+	holds(t, p, r.secret(r.Ring.Root()))
 	if !strings.Contains(p.log.String(), "knows the provisioner token") {
 		t.Error("the log does not tell that the provisioner token is alive")
 	}

@@ -33,6 +33,7 @@ const (
 // Options of a sidecar.
 type Options struct {
 	Pod               string
+	Namespace         string // of the pod, for messages; empty if it is not known
 	Ordinal           int
 	Shares, Threshold int
 	Vault             *vault.Client
@@ -94,7 +95,7 @@ func New(o Options) *Sidecar {
 	s := &Sidecar{
 		o:      o,
 		opener: &seal.Opener{Vault: o.Vault, Shares: o.Ring, N: o.Shares},
-		facts: machine.Facts{Pod: o.Pod, Ordinal: o.Ordinal, Shares: o.Shares,
+		facts: machine.Facts{Pod: o.Pod, Namespace: o.Namespace, Ordinal: o.Ordinal, Shares: o.Shares,
 			Threshold: o.Threshold, Prefix: o.Ring.Prefix, Markers: o.Markers != nil, CanRestart: o.Self != nil},
 		silences: silentAfter, // until the first answer
 		now:      time.Now,

@@ -25,7 +25,7 @@ var (
 	sealedDesc   = describe("sealed", "1 while Vault answers and is sealed or not initialised.")
 	upDesc       = describe("vault_up", "1 while Vault answers the sidecar.")
 	activeDesc   = describe("active", "1 while Vault says that it is the active one.")
-	readyDesc    = describe("ready", "1 while /readyz says ready.")
+	readyDesc    = describe("ready", "1 while Vault is unsealed and is not known to lack its provisioning.")
 	heldDesc     = describe("held", "1 while an admin's hold keeps a sealed Vault from being unsealed.")
 	unsealDesc   = describe("last_unseal_seconds", "Seconds that the last unseal took, from Vault's first sealed answer on.")
 	stateDesc    = describe("state", "1 for the state that the sidecar is in.", "state")

@@ -26,7 +26,10 @@ type Status struct {
 	Sealed      bool      `json:"sealed"`
 	Initialised bool      `json:"initialised"`
 	Provisioned bool      `json:"provisioned"` // checked by this sidecar; only beside the active pod
-	Ready       bool      `json:"ready"`
+	// Ready: Vault is open and not known to lack its provisioning. /readyz asks for less.
+	Ready bool `json:"ready"`
+	// Restore: a restore into this Vault is not through, it does not have its data.
+	Restore bool `json:"restore,omitempty"`
 	// LastUnsealSeconds from Vault's first sealed answer to unsealed.
 	LastUnsealSeconds float64 `json:"lastUnsealSeconds,omitempty"`
 	// Hold is the reason given by an admin to leave a sealed Vault sealed.
@@ -75,6 +78,7 @@ type Board struct {
 	status  Status
 	turned  time.Time
 	holding bool
+	around  Surroundings
 	now     func() time.Time
 
 	labels   *Labels
@@ -115,9 +119,14 @@ func (b *Board) Handler() http.Handler {
 		b.mu.Unlock()
 		answer(w, alive, map[string]any{"alive": alive})
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		s := b.get()
-		answer(w, s.Ready, map[string]any{"ready": s.Ready, "state": s.State, "why": s.Why})
+		body := map[string]any{"ready": true, "state": s.State, "why": s.Why}
+		err := b.unready(r.Context())
+		if err != nil {
+			body["ready"], body["because"] = false, err.Error()
+		}
+		answer(w, err == nil, body)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, true, b.get()) })
 	mux.Handle("GET /metrics", b.metrics.handler())

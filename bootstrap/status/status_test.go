@@ -44,10 +44,6 @@ func TestPaths(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &s); err != nil || code != http.StatusOK || !s.Since.Equal(first) {
 		t.Errorf("/status: %d %s, error %v; want since %s", code, body, err, first)
 	}
-	b.Set(Status{State: "serving", Ready: true}, false)
-	if code, _ := get(t, b, "/readyz"); code != http.StatusOK {
-		t.Errorf("/readyz: %d; want 200", code)
-	}
 	if code, _ := get(t, b, "/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d; want 200", code)
 	}

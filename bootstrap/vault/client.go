@@ -35,6 +35,12 @@ const (
 // Client reaches the Vault of the sidecar's own pod.
 type Client struct {
 	api *api.Client
+	at  endpoint
+}
+
+// endpoint is where a Vault listens, and how it proves that it is the right one.
+type endpoint struct {
+	addr, caFile, serverName string
 }
 
 // New builds a client for addr (https, loopback), which must present a
@@ -44,8 +50,12 @@ func New(addr, caFile, serverName string) (*Client, error) {
 	if err := ownPod(addr); err != nil {
 		return nil, err
 	}
-	return dialer(addr, caFile, serverName)
+	return endpoint{addr, caFile, serverName}.client(true)
 }
+
+// Fresh is a client of the same Vault with a connection of its own for each question:
+// one that is kept goes on under the certificate that it began with.
+func (c *Client) Fresh() (*Client, error) { return c.at.client(false) }
 
 // NewPeer builds a client for another Vault pod, for questions about its state
 // only (see Initialised).
@@ -54,30 +64,25 @@ func NewPeer(addr, caFile string) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return nil, fmt.Errorf("peer address %q is not of the form https://host:port: mend -peers", addr)
 	}
-	return dialer(addr, caFile, u.Hostname())
+	return endpoint{addr, caFile, u.Hostname()}.client(true)
 }
 
-func dialer(addr, caFile, serverName string) (*Client, error) {
-	d := &net.Dialer{Timeout: pollTimeout, KeepAlive: 15 * time.Second}
+func (e endpoint) client(keepAlive bool) (*Client, error) {
 	transport := &http.Transport{
+		DisableKeepAlives:   !keepAlive,
 		MaxIdleConns:        1,
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     90 * time.Second,
-		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			raw, err := d.DialContext(ctx, network, address)
+		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			conn, err := e.dial(ctx, address)
 			if err != nil {
-				return nil, err
-			}
-			conn, err := handshake(ctx, raw, caFile, serverName)
-			if err != nil {
-				raw.Close()
-				return nil, err
+				return nil, err // not a nil *tls.Conn in an interface
 			}
 			return conn, nil
 		},
 	}
 	client, err := api.NewClient(&api.Config{
-		Address: addr,
+		Address: e.addr,
 		HttpClient: &http.Client{
 			Transport: transport,
 			// The client of net/http would take a share along to wherever it is sent.
@@ -88,27 +93,59 @@ func dialer(addr, caFile, serverName string) (*Client, error) {
 		DisableRedirects: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("building a client for Vault at %s: %w", addr, err)
+		return nil, fmt.Errorf("building a client for Vault at %s: %w", e.addr, err)
 	}
 	client.ClearToken()
 	client.ClearNamespace()
-	return &Client{api: client}, nil
+	return &Client{api: client, at: e}, nil
 }
 
-func handshake(ctx context.Context, raw net.Conn, caFile, serverName string) (net.Conn, error) {
-	pem, err := os.ReadFile(caFile)
+// dial connects to address, host:port, and proves that the right Vault is there.
+func (e endpoint) dial(ctx context.Context, address string) (*tls.Conn, error) {
+	d := &net.Dialer{Timeout: pollTimeout, KeepAlive: 15 * time.Second}
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := e.handshake(ctx, raw)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (e endpoint) handshake(ctx context.Context, raw net.Conn) (*tls.Conn, error) {
+	pem, err := os.ReadFile(e.caFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading Vault's CA: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("no certificate in Vault's CA file %s", caFile)
+		return nil, fmt.Errorf("no certificate in Vault's CA file %s", e.caFile)
 	}
-	conn := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: serverName, MinVersion: tls.VersionTLS12})
+	conn := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: e.serverName, MinVersion: tls.VersionTLS12})
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS with Vault as %q, checked against %s: %w", serverName, caFile, err)
+		return nil, fmt.Errorf("TLS with Vault as %q, checked against %s: %w", e.serverName, e.caFile, err)
 	}
 	return conn, nil
+}
+
+// Certificate is the one that Vault serves now, over a connection made for it. One that
+// does not verify, or has lapsed, is an error.
+func (c *Client) Certificate(ctx context.Context) (*x509.Certificate, error) {
+	u, err := url.Parse(c.at.addr)
+	if err != nil {
+		return nil, fmt.Errorf("parsing Vault's address: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	conn, err := c.at.dial(ctx, u.Host)
+	if err != nil {
+		return nil, fmt.Errorf("looking at Vault's certificate: %w", err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
 // ownPod refuses every address that could lead out of the pod or be read on

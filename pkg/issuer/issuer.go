@@ -1,9 +1,11 @@
 // Package issuer is a small certificate authority for clusters without
 // cert-manager: a root and the server certificates it signs, ECDSA P-256, in the
-// shape of a kubernetes.io/tls Secret with ca.crt.
+// shape of a kubernetes.io/tls Secret with ca.crt. A root can be kept in such a Secret
+// too, so that a renewed certificate is one that clients trust already.
 package issuer
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,14 +22,14 @@ import (
 // skew is how far a verifier's clock may be behind ours.
 const skew = 5 * time.Minute
 
-// CA is a root that signs server certificates. Its key never leaves the process.
+// CA is a root that signs server certificates.
 type CA struct {
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 	pem  []byte
 }
 
-// Keypair is a server certificate with its key and the root that signed it, as PEM.
+// Keypair is a certificate with its key and the root that signed it, as PEM.
 type Keypair struct {
 	Cert, Key, CA []byte
 }
@@ -103,11 +105,11 @@ func (c *CA) Server(commonName string, names []string, validFor time.Duration) (
 	if err != nil {
 		return Keypair{}, fmt.Errorf("signing the certificate of %q: %w", commonName, err)
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	encoded, err := encodeKey(key)
 	if err != nil {
 		return Keypair{}, fmt.Errorf("encoding the key of %q: %w", commonName, err)
 	}
-	return Keypair{Cert: encode("CERTIFICATE", der), Key: encode("PRIVATE KEY", pkcs8), CA: c.pem}, nil
+	return Keypair{Cert: encode("CERTIFICATE", der), Key: encoded, CA: c.pem}, nil
 }
 
 // serialNumber is 128 random bits, as RFC 5280 allows and two issuers never share.
@@ -124,6 +126,14 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+func encodeKey(key crypto.Signer) ([]byte, error) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return encode("PRIVATE KEY", pkcs8), nil
 }
 
 func encode(kind string, der []byte) []byte {

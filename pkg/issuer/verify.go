@@ -46,14 +46,9 @@ func Verify(pair Keypair, names []string, at time.Time) error {
 func Bundle(at time.Time, bundles ...[]byte) []byte {
 	var joined []byte
 	seen := map[string]bool{}
-	for _, rest := range bundles {
-		for {
-			var block *pem.Block
-			if block, rest = pem.Decode(rest); block == nil {
-				break
-			}
-			cert, err := x509.ParseCertificate(block.Bytes)
-			if block.Type != "CERTIFICATE" || err != nil || at.After(cert.NotAfter) || seen[string(cert.Raw)] {
+	for _, bundle := range bundles {
+		for _, cert := range certificates(bundle) {
+			if at.After(cert.NotAfter) || seen[string(cert.Raw)] {
 				continue
 			}
 			seen[string(cert.Raw)] = true
@@ -61,4 +56,18 @@ func Bundle(at time.Time, bundles ...[]byte) []byte {
 		}
 	}
 	return joined
+}
+
+// certificates are those in a PEM bundle; what is none is passed over.
+func certificates(bundle []byte) []*x509.Certificate {
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, bundle = pem.Decode(bundle); block == nil {
+			return all
+		}
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			all = append(all, cert)
+		}
+	}
 }

@@ -35,14 +35,14 @@ func Deploy(ctx context.Context, config *rest.Config, opts Options) error {
 	if f.custody, err = opts.Custody.resolve(net.LookupIP); err != nil {
 		return err
 	}
-	if f.tls, f.trust, err = certificate(ctx, client, opts.Namespace); err != nil {
-		return err
-	}
-	objects, err := render(opts, f)
+	applier, err := kube.New(config)
 	if err != nil {
 		return err
 	}
-	applier, err := kube.New(config)
+	if f.tls, err = deployCertificates(ctx, applier, client, opts); err != nil {
+		return err
+	}
+	objects, err := render(opts, f)
 	if err != nil {
 		return err
 	}
@@ -90,18 +90,13 @@ func Render(opts Options) (kube.Objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, err := issuer.NewCA("vaultproof "+opts.Namespace, rootLife)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := ca.Server(activeService+"."+opts.Namespace+".svc", serverNames(opts.Namespace), leafLife)
+	made, err := plan{namespace: opts.Namespace, now: time.Now()}.certificates(issuer.Keypair{}, issuer.Keypair{})
 	if err != nil {
 		return nil, err
 	}
 	return render(opts, facts{
 		apiServer: []address{{"192.0.2.1/32", 6443}},
 		custody:   []address{{"192.0.2.2/32", custodyPort}},
-		tls:       pair,
-		trust:     pair.CA,
+		tls:       made,
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/vaultproof/vaultproof/pkg/issuer"
 	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
@@ -73,44 +71,5 @@ func TestAPIServerAddresses(t *testing.T) {
 	}
 	if _, err := apiServer(t.Context(), client("")); err == nil {
 		t.Error("a cluster without the kubernetes Service has no address")
-	}
-}
-
-func TestCertificateIsReusedOrReplaced(t *testing.T) {
-	ca, err := issuer.NewCA("old root", rootLife)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := func(names []string, life time.Duration) *corev1.Secret {
-		pair, err := ca.Server("vault", names, life)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: tlsSecret, Namespace: "vault"},
-			Data: map[string][]byte{"tls.crt": pair.Cert, "tls.key": pair.Key, "ca.crt": pair.CA}}
-	}
-	names := serverNames("vault")
-	good := secret(names, leafLife)
-	pair, _, err := certificate(t.Context(), client("", good), "vault")
-	if err != nil || string(pair.Cert) != string(good.Data["tls.crt"]) {
-		t.Errorf("a good certificate was replaced (%v)", err)
-	}
-	for name, old := range map[string]*corev1.Secret{
-		"expires within 30 days": secret(names, reuseFor-time.Hour),
-		"lacks a name":           secret(names[:3], leafLife),
-	} {
-		pair, trust, err := certificate(t.Context(), client("", old), "vault")
-		if err != nil || string(pair.Cert) == string(old.Data["tls.crt"]) {
-			t.Errorf("a certificate that %s was kept (%v)", name, err)
-		}
-		if err := issuer.Verify(pair, names, time.Now().Add(reuseFor)); err != nil {
-			t.Error(err)
-		}
-		if !strings.Contains(string(trust), string(ca.PEM())) || !strings.Contains(string(trust), string(pair.CA)) {
-			t.Error("the bundle does not span the rotation")
-		}
-	}
-	if pair, _, err := certificate(t.Context(), client(""), "vault"); err != nil || len(pair.Cert) == 0 {
-		t.Errorf("the first certificate was not made: %v", err)
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/vaultproof/vaultproof/deploy"
-	"github.com/vaultproof/vaultproof/pkg/issuer"
 	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
@@ -27,9 +26,7 @@ import (
 type facts struct {
 	apiServer []address
 	custody   []address
-	tls       issuer.Keypair
-	// trust is what clients should trust: the CA, and during a rotation the one before.
-	trust []byte
+	tls       certificates
 }
 
 // checksumAnnotation on the pod template rolls the pods when their configuration changes.
@@ -154,14 +151,11 @@ func runtimeObjects(opts Options, f facts) (kube.Objects, error) {
 		&corev1.ConfigMap{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 			ObjectMeta: meta(caConfigMap),
-			Data:       map[string]string{"ca.crt": string(f.trust)},
+			Data:       map[string]string{"ca.crt": string(f.tls.trust)},
 		},
-		&corev1.Secret{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-			ObjectMeta: meta(tlsSecret),
-			Type:       corev1.SecretTypeTLS,
-			Data:       map[string][]byte{"tls.crt": f.tls.Cert, "tls.key": f.tls.Key, "ca.crt": f.trust},
-		},
+	}
+	if !f.tls.managed {
+		typed = append(typed, tlsObject(meta(tlsSecret), f.tls.server), tlsObject(meta(authoritySecret), f.tls.authority))
 	}
 	var objects kube.Objects
 	for _, object := range typed {

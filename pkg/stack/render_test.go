@@ -33,19 +33,14 @@ func testOptions() Options {
 
 func testFacts(t *testing.T) facts {
 	t.Helper()
-	ca, err := issuer.NewCA("test", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := ca.Server("vault", serverNames("vault"), time.Hour)
+	made, err := plan{namespace: "vault", now: time.Now()}.certificates(issuer.Keypair{}, issuer.Keypair{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return facts{
 		apiServer: []address{{"10.96.0.1/32", 443}, {"172.18.0.2/32", 6443}},
 		custody:   []address{{"10.9.8.7/32", 443}},
-		tls:       pair,
-		trust:     pair.CA,
+		tls:       made,
 	}
 }
 
@@ -262,6 +257,27 @@ func TestOnlyTheHeadlessServicePublishesNotReady(t *testing.T) {
 	}
 }
 
+// TestReadinessIsVerified: the kubelet verifies no certificate, so the sidecar must, and
+// must not take its pod out of the Services for what is over in a moment.
+func TestReadinessIsVerified(t *testing.T) {
+	pod := typed(t, rendered(t), "StatefulSet", statefulSetName, &appsv1.StatefulSet{}).Spec.Template.Spec
+	for _, c := range pod.Containers {
+		if c.ReadinessProbe == nil {
+			t.Fatalf("container %s has no readiness probe", c.Name)
+		}
+		if c.Name != "bootstrap" {
+			continue
+		}
+		probe := c.ReadinessProbe
+		if probe.HTTPGet == nil || probe.HTTPGet.Path != "/readyz" || probe.HTTPGet.Scheme != corev1.URISchemeHTTPS {
+			t.Errorf("the sidecar's readiness is %+v", probe.ProbeHandler)
+		}
+		if probe.PeriodSeconds*probe.FailureThreshold < 10 || probe.TimeoutSeconds < 2 {
+			t.Errorf("%d failures at %d s take a pod out, each after %d s; want 10 s at least of more than the sidecar's own time limit", probe.FailureThreshold, probe.PeriodSeconds, probe.TimeoutSeconds)
+		}
+	}
+}
+
 func TestRulesNameTheirPods(t *testing.T) {
 	role := typed(t, rendered(t), "Role", "vault-service-registration", &rbacv1.Role{})
 	for _, rule := range role.Rules {
@@ -306,7 +322,7 @@ func TestNetworkPolicies(t *testing.T) {
 func TestCertificateIsForEveryJoinedName(t *testing.T) {
 	f := testFacts(t)
 	names := []string{"vault-0.vault-internal", "vault-2.vault-internal.vault.svc.cluster.local", "vault-active.vault.svc", "127.0.0.1"}
-	if err := issuer.Verify(f.tls, names, time.Now()); err != nil {
+	if err := issuer.Verify(f.tls.server, names, time.Now()); err != nil {
 		t.Error(err)
 	}
 }
