@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,13 +45,15 @@ func connect(ctx context.Context, o *conformance.Options) error {
 		}
 		o.Power = power
 	}
+	namespace := cmp.Or(o.Namespace, stackNamespace)
+	// The server beside the kind cluster is the stack's: no Vault of another namespace is
+	// judged by making that fail.
+	if o.CustodyAdmin == "" && (namespace != stackNamespace || o.TargetFile != "") {
+		return nil
+	}
 	admin, err := custodyAdmin(ctx, o.CustodyAdmin, name)
 	if err != nil || admin == nil {
 		return err
-	}
-	namespace := o.Namespace
-	if namespace == "" {
-		namespace = stackNamespace
 	}
 	o.CustodySwitch = &secretmanager.Switch{Admin: *admin, Principal: "system:serviceaccount:" + namespace + ":" + stackAccount}
 	return nil

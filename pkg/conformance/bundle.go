@@ -105,11 +105,29 @@ func containerLog(ctx context.Context, t *target.Target, pod, container string, 
 		return nil, err
 	}
 	defer stream.Close()
-	text, err := io.ReadAll(io.LimitReader(stream, maxLog))
+	text, err := lastOf(stream, maxLog)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of %s/%s: %w", pod, container, err)
 	}
 	return text, nil
+}
+
+// lastOf reads to the end and keeps the last n bytes: what happened last says most.
+func lastOf(r io.Reader, n int) ([]byte, error) {
+	var kept []byte
+	chunk := make([]byte, 64<<10)
+	for {
+		got, err := r.Read(chunk)
+		if kept = append(kept, chunk[:got]...); len(kept) > 2*n {
+			kept = append(kept[:0], kept[len(kept)-n:]...)
+		}
+		if errors.Is(err, io.EOF) {
+			return kept[max(0, len(kept)-n):], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (b *bundler) events(ctx context.Context, t *target.Target) {

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync"
 	"time"
-
-	"github.com/onsi/ginkgo/v2"
 
 	"github.com/vaultproof/vaultproof/pkg/fault"
 	"github.com/vaultproof/vaultproof/pkg/leak"
@@ -42,7 +40,10 @@ type Case struct {
 	// ID of the run, a label on all that it creates; Dir is its directory.
 	ID, Dir string
 
-	session      *session
+	session *session
+	later   func(func(context.Context) error) // what Defer does
+
+	mu           sync.Mutex
 	measurements map[string]float64
 }
 
@@ -76,7 +77,11 @@ func (r *Case) CannotTell(err error) error {
 }
 
 // Measure records a number for the report. The unit ends the name: outage_ms.
-func (r *Case) Measure(name string, value float64) { r.measurements[name] = value }
+func (r *Case) Measure(name string, value float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measurements[name] = value
+}
 
 // Fault records a fault for the report.
 func (r *Case) Fault(f report.Fault) { r.session.addFault(f) }
@@ -93,11 +98,13 @@ func (r *Case) Note(format string, args ...any) {
 // Defer has f run when the check is over, however it ends, with a minute for
 // it. Its error is reported as one of the infrastructure.
 func (r *Case) Defer(f func(context.Context) error) {
-	ginkgo.DeferCleanup(func(ctx ginkgo.SpecContext) {
-		if err := f(ctx); err != nil {
+	r.later(func(ctx context.Context) error {
+		err := f(ctx)
+		if err != nil {
 			r.session.breakDown(fmt.Sprintf("cleaning up after %s: %v", r.Check.ID, err))
 		}
-	}, ginkgo.NodeTimeout(time.Minute))
+		return err
+	})
 }
 
 // Scanner looks for every secret of the target that custody holds. It has
@@ -115,61 +122,6 @@ func (r *Case) Scanner(ctx context.Context) (*leak.Scanner, error) {
 		return nil, fmt.Errorf("the scanner failed its positive control: %w", err)
 	}
 	return scanner, nil
-}
-
-// perform runs one check and records how it ended.
-func (s *session) perform(ctx ginkgo.SpecContext, check Check, kind string, body Body) {
-	if s == nil {
-		ginkgo.Skip("no target is set up: start the specs with conformance.Run")
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(check.ID))
-	r := &Case{
-		Check: check, Target: s.target, Log: s.log, Trials: s.opts.Trials, Faults: s.faults,
-		Budget: s.budgets[check.ID], ID: s.runID, Dir: s.dir, session: s,
-		CustodySwitch: s.opts.CustodySwitch, Power: s.opts.Power,
-		Rand:         rand.New(rand.NewPCG(uint64(s.seed), h.Sum64())),
-		measurements: map[string]float64{},
-	}
-	started := time.Now()
-	applies, applyErr := check.appliesTo(s.about.VaultVersion)
-	err := s.guard(func() error {
-		if applyErr != nil {
-			return inconclusive{applyErr}
-		} else if !applies {
-			return r.Skip("demanded from Vault %s on, and this is %s", check.Since, s.about.VaultVersion)
-		}
-		if kind == Chaos {
-			traffic, err := s.startTraffic(ctx)
-			if err != nil {
-				return inconclusive{fmt.Errorf("no traffic to see a fault by: %w", err)}
-			}
-			r.Traffic = traffic
-		}
-		return body(ctx, r)
-	})
-	if err != nil && ctx.Err() != nil {
-		err = inconclusive{fmt.Errorf("the check was ended after %s (%w): %w", time.Since(started).Round(time.Second), context.Cause(ctx), err)}
-	}
-	status, reason := outcome(err)
-	if status == report.Failed {
-		// What looks like a broken promise may be a broken cluster.
-		if apiErr := s.target.Reach(context.WithoutCancel(ctx)); apiErr != nil {
-			status = report.Inconclusive
-			s.breakDown(fmt.Sprintf("during %s: %v", check.ID, apiErr))
-		}
-	}
-	s.record(report.Check{
-		ID: check.ID, Area: check.Area, Level: string(check.Level), Assertion: check.Assertion, Source: check.Source,
-		Status: status, Reason: reason, Inapplicable: applyErr == nil && !applies, Seconds: time.Since(started).Seconds(), Measurements: r.measurements,
-	})
-	switch status {
-	case report.Failed:
-		ginkgo.Fail(reason)
-	case report.Passed:
-	default:
-		ginkgo.Skip(string(status) + ": " + reason)
-	}
 }
 
 // guard turns a panic of a check into an error: a check that breaks says

@@ -54,27 +54,27 @@ type Check struct {
 	// Last marks a check that judges what all others did, and so runs after
 	// them.
 	Last bool
+	// Manner says what a Conformance check does to the target, and so what may
+	// run beside it. Saying nothing is safe, and slow: the check runs alone.
+	Manner Manner
 }
 
 // DefaultTimeout of a check: long enough for one pod to restart and unseal on a
 // busy machine.
 const DefaultTimeout = 3 * time.Minute
 
-// Spec priorities: checks that only look come first, because they judge the
-// target as it was found; then faults; then what judges the whole run.
-const (
-	priorityLast        = -100
-	priorityChaos       = 0
-	priorityConformance = 100
-)
-
 // Body is what a check does. It judges through r; an error is a failed check.
 type Body func(ctx ginkgo.SpecContext, r *Case) error
 
+// registered is a check as It was given it.
 type registered struct {
 	check Check
-	chaos bool
+	kind  string
+	body  Body
 }
+
+// name is that of its spec.
+func (c registered) name() string { return c.check.ID + " " + c.check.Assertion }
 
 var catalogue []registered
 
@@ -96,21 +96,22 @@ func It(check Check, kind string, body Body) bool {
 			panic(fmt.Errorf("two specs claim the check %s", check.ID))
 		}
 	}
-	catalogue = append(catalogue, registered{check: check, chaos: kind == Chaos})
-	priority := priorityConformance
-	if kind == Chaos {
-		priority = priorityChaos
-	}
-	if check.Last {
-		priority = priorityLast
-	}
-	return ginkgo.It(check.ID+" "+check.Assertion,
+	one := registered{check: check, kind: kind, body: body}
+	catalogue = append(catalogue, one)
+	spec := []any{
 		ginkgo.Label(check.ID, check.Area, string(check.Level), kind),
-		ginkgo.SpecPriority(priority),
-		ginkgo.NodeTimeout(cmp.Or(check.Timeout, DefaultTimeout)),
+		ginkgo.SpecPriority(one.priority()),
 		ginkgo.Offset(1),
-		func(ctx ginkgo.SpecContext) { current.perform(ctx, check, kind, body) })
+		func(ctx ginkgo.SpecContext) { current.perform(ctx, one) },
+	}
+	if check.Manner == Disturbs { // the time of the others begins when they do, not when their spec does
+		spec = append(spec, ginkgo.NodeTimeout(check.life()))
+	}
+	return ginkgo.It(one.name(), spec...)
 }
+
+// life is how long the check may take.
+func (c Check) life() time.Duration { return cmp.Or(c.Timeout, DefaultTimeout) }
 
 func (c Check) validate(kind string) error {
 	switch {
@@ -124,6 +125,10 @@ func (c Check) validate(kind string) error {
 		return fmt.Errorf("check %s applies since %q, which is no version such as 2.0", c.ID, c.Since)
 	case kind != Conformance && kind != Chaos:
 		return fmt.Errorf("check %s is of kind %q, not %s or %s", c.ID, kind, Conformance, Chaos)
+	case c.Manner < Disturbs || c.Manner > Apart:
+		return fmt.Errorf("check %s is of manner %d, which is none", c.ID, c.Manner)
+	case c.Manner != Disturbs && (kind == Chaos || c.Last):
+		return fmt.Errorf("check %s injects faults or judges the whole run, so nothing may run beside it: leave out its Manner", c.ID)
 	}
 	return nil
 }

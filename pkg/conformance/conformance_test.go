@@ -129,8 +129,8 @@ func TestFlags(t *testing.T) {
 	if _, err := flags(t); !errors.Is(err, ErrNotAsked) {
 		t.Errorf("without flags: %v, want ErrNotAsked", err)
 	}
-	o, err := flags(t, "-kubeconfig", "k", "-profile", "smoke", "-run-checks", "ACT-*, RES-01", "-seed", "7", "-trials", "3", "-list")
-	if err != nil || o.Kubeconfig != "k" || o.Profile != "smoke" || o.Seed != 7 || o.Trials != 3 || !o.List ||
+	o, err := flags(t, "-kubeconfig", "k", "-profile", "smoke", "-run-checks", "ACT-*, RES-01", "-seed", "7", "-trials", "3", "-list", "-target", "vault.yaml")
+	if err != nil || o.TargetFile != "vault.yaml" || o.Kubeconfig != "k" || o.Profile != "smoke" || o.Seed != 7 || o.Trials != 3 || !o.List ||
 		!slices.Equal(o.RunChecks, []string{"ACT-*", "RES-01"}) {
 		t.Errorf("options %+v (%v)", o, err)
 	}
@@ -202,7 +202,7 @@ func withCatalogue(t *testing.T, checks ...Check) {
 	t.Cleanup(func() { catalogue = before })
 	catalogue = nil
 	for _, c := range checks {
-		catalogue = append(catalogue, registered{check: c})
+		catalogue = append(catalogue, registered{check: c, kind: Conformance})
 	}
 }
 
@@ -257,11 +257,54 @@ func TestBundleRefusesSecrets(t *testing.T) {
 	}
 }
 
-func TestListShowsTheCatalogue(t *testing.T) {
-	withCatalogue(t, checksNamed("ACT-02", "ACT-01")...)
+// listed are the ids that -list prints, in order, given the flags beside it.
+func listed(t *testing.T, args ...string) string {
+	t.Helper()
+	o, err := flags(t, append(args, "-list")...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	if err := list(&out); err != nil || strings.Index(out.String(), "ACT-01") > strings.Index(out.String(), "ACT-02") {
-		t.Errorf("list %q (%v)", out.String(), err)
+	o.Out = &out
+	Run(t, o) // it takes no cluster to do so
+	var ids []string
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); idForm.MatchString(fields[0]) {
+			ids = append(ids, fields[0])
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+func TestListAndRunChecks(t *testing.T) {
+	withCatalogue(t, checksNamed("TLS-02", "ACT-11", "TLS-01", "ACT-02", "RES-01")...)
+	if got := listed(t); got != "ACT-02 ACT-11 RES-01 TLS-01 TLS-02" {
+		t.Errorf("-list prints %s", got)
+	}
+	if got := listed(t, "-run-checks", "TLS-01,ACT-*"); got != "ACT-02 ACT-11 TLS-01" {
+		t.Errorf("-list -run-checks TLS-01,ACT-* prints %s", got)
+	}
+	o, err := flags(t, "-kubeconfig", "k", "-profile", "smoke", "-run-checks", "TLS-01,ACT-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Artifacts = t.TempDir()
+	s, err := newSession(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.selected, " "); got != "ACT-02 ACT-11 TLS-01" {
+		t.Errorf("-run-checks TLS-01,ACT-* selects %s", got)
+	}
+	if got := strings.Join(s.required, " "); got != "ACT-02 RES-01 TLS-01 TLS-02" {
+		t.Errorf("profile smoke demands %s, whatever was selected", got)
+	}
+	suite, _ := s.ginkgoConfig(t)
+	if suite.LabelFilter != "ACT-02 || ACT-11 || TLS-01" {
+		t.Errorf("Ginkgo is told to run %s", suite.LabelFilter)
+	}
+	if err := list(io.Discard, []string{"ACT-9*"}); err == nil || !strings.Contains(err.Error(), "-list shows them all") {
+		t.Errorf("a glob that names nothing: %v", err)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/report"
 )
 
-// finishTimeout bounds what comes after the last check: taking down the load,
-// the bundle, the report.
+// finishTimeout bounds what comes after the last check: taking down what still
+// runs, the load, the bundle, the report.
 const finishTimeout = 3 * time.Minute
 
 // finish writes down the run, however far it got, and returns its verdict.
@@ -22,8 +22,14 @@ func (s *session) finish(ctx context.Context) (report.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	var errs []error
+	if err := s.crew.close(ctx); err != nil {
+		slog.Warn("a check was not taken down as it should be", "error", err.Error())
+	}
 	if err := s.stopTraffic(ctx); err != nil {
 		slog.Warn("the load was not taken down as it should be", "error", err.Error())
+	}
+	if err := s.stopMetrics(ctx); err != nil {
+		slog.Warn("the recording of metrics was not taken down as it should be", "error", err.Error())
 	}
 	if s.target != nil {
 		if err := s.bundle(ctx); err != nil {

@@ -24,6 +24,9 @@ type Options struct {
 	Context string
 	// Namespace of the Vault; empty means: find the only one.
 	Namespace string
+	// TargetFile says what cannot be found of the Vault by the labels of the common
+	// charts; see target.File. Empty means: find all.
+	TargetFile string
 	// ClusterName is what the report calls the cluster.
 	ClusterName string
 	// Profile says which checks the verdict demands.
@@ -65,7 +68,7 @@ func DefaultOptions() Options {
 var ErrNotAsked = errors.New("no cluster was given: run with -args -kubeconfig FILE -profile PROFILE")
 
 var flagNames = []string{
-	"kubeconfig", "context", "namespace", "cluster-name", "profile", "run-checks", "seed",
+	"kubeconfig", "context", "namespace", "target", "cluster-name", "profile", "run-checks", "seed",
 	"artifacts", "trials", "custody-endpoint", "budgets", "list",
 	"custody-admin", "kind-cluster",
 }
@@ -86,6 +89,7 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("kubeconfig", d.Kubeconfig, "kubeconfig of the cluster with the Vault to test; default $KUBECONFIG")
 	text("context", d.Context, "context in the kubeconfig; default its current one")
 	text("namespace", d.Namespace, "namespace of the Vault; default: find the only one")
+	text("target", d.TargetFile, "YAML file that says what cannot be found of the Vault by labels; default: find all")
 	text("cluster-name", d.ClusterName, "name of the cluster in the report; default the server's address")
 	text("profile", d.Profile, "what the verdict demands: smoke, certify or resilience")
 	text("run-checks", "", "run only the checks whose ids match these comma-separated globs, e.g. ACT-*,RES-01")
@@ -97,7 +101,7 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("custody-admin", "", "URL of the admin interface of a custody server made for tests; default: that of the kind cluster, if vaultproof made it")
 	text("kind-cluster", "", "kind cluster made by vaultproof whose nodes may be turned off; default: the one that -cluster-name names, if vaultproof made it")
 	if set.Lookup("list") == nil {
-		set.Bool("list", false, "list the checks and exit")
+		set.Bool("list", false, "list the checks, those that -run-checks names if given, and exit (go test hides it without -v)")
 	}
 }
 
@@ -119,6 +123,7 @@ func optionsFrom(set *flag.FlagSet) (Options, error) {
 	}
 	text := func(name string) string { return set.Lookup(name).Value.String() }
 	o.Kubeconfig, o.Context, o.Namespace = text("kubeconfig"), text("context"), text("namespace")
+	o.TargetFile = text("target")
 	o.ClusterName, o.Profile, o.Artifacts = text("cluster-name"), text("profile"), text("artifacts")
 	o.CustodyEndpoint, o.Budgets = text("custody-endpoint"), text("budgets")
 	o.CustodyAdmin, o.KindCluster = text("custody-admin"), text("kind-cluster")

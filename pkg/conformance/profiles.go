@@ -68,3 +68,11 @@ func match(globs []string, checks []Check) ([]string, error) {
 	}
 	return ids, nil
 }
+
+func idsOf(checks []Check) []string {
+	ids := make([]string, 0, len(checks))
+	for _, c := range checks {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}

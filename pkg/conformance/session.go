@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/vaultproof/vaultproof/pkg/alert"
 	"github.com/vaultproof/vaultproof/pkg/fault"
 	"github.com/vaultproof/vaultproof/pkg/leak"
 	"github.com/vaultproof/vaultproof/pkg/report"
@@ -42,6 +43,13 @@ type session struct {
 	target  *target.Target
 	faults  *fault.Env
 	about   report.Target
+	metrics *alert.Recorder // nil where there is nothing to record
+
+	bundleOnce sync.Once
+	bundleErr  error
+
+	crew      *crew
+	deafAfter time.Duration
 
 	trafficOnce sync.Once
 	traffic     *Traffic
@@ -60,7 +68,7 @@ var current *session
 // newSession checks the options and opens the run's directory, so that whatever
 // happens next has a place to be written down.
 func newSession(opts Options) (*session, error) {
-	s := &session{opts: opts, started: time.Now(), results: map[string]report.Check{}}
+	s := &session{opts: opts, started: time.Now(), results: map[string]report.Check{}, deafAfter: deafAfter}
 	s.seed = opts.seed(s.started)
 	var err error
 	if s.required, err = demanded(opts.Profile, Checks()); err != nil {
@@ -109,6 +117,7 @@ func (s *session) setUp(ctx context.Context) error {
 	}
 	s.target, err = target.Find(ctx, config, target.Options{
 		Namespace: s.opts.Namespace, ClusterName: s.opts.ClusterName, CustodyEndpoint: s.opts.CustodyEndpoint,
+		File: s.opts.TargetFile,
 	})
 	if err != nil {
 		return err
@@ -132,6 +141,7 @@ func (s *session) setUp(ctx context.Context) error {
 		return err
 	}
 	s.learnSecrets(ctx)
+	s.recordMetrics(ctx)
 	s.about, err = describe(ctx, s.target)
 	if err != nil {
 		return fmt.Errorf("describing the target: %w", err)
@@ -150,6 +160,27 @@ func (s *session) learnSecrets(ctx context.Context) {
 	s.keepSecret(needles...)
 }
 
+// recordMetrics records what alert rules look at, for the whole run.
+func (s *session) recordMetrics(ctx context.Context) {
+	rules, err := alert.Stock()
+	if err == nil {
+		s.metrics, err = alert.Start(ctx, s.target, rules, filepath.Join(s.dir, alert.File))
+	}
+	if err != nil {
+		slog.Warn("the metrics of this run are not recorded", "reason", err.Error())
+		return
+	}
+	s.keepSecret(s.metrics.Secrets()...)
+}
+
+// stopMetrics ends the recording.
+func (s *session) stopMetrics(ctx context.Context) error {
+	if s.metrics == nil {
+		return nil
+	}
+	return s.metrics.Stop(ctx)
+}
+
 func (s *session) keepSecret(needles ...leak.Needle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,6 +191,14 @@ func (s *session) record(c report.Check) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.results[c.ID] = c
+}
+
+// result of a check; false if it has none.
+func (s *session) result(id string) (report.Check, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.results[id]
+	return c, ok
 }
 
 func (s *session) addFault(f report.Fault) {
@@ -194,6 +233,7 @@ func describe(ctx context.Context, t *target.Target) (report.Target, error) {
 		return about, err
 	}
 	about.VaultVersion, about.Images = versions.Vault, versions.Images
+	about.Found, about.Unseen = t.Found(), t.Unseen()
 	nodes, err := t.Nodes(ctx)
 	if err != nil {
 		return about, err

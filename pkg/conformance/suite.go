@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,7 +33,7 @@ var lastVerdict report.Verdict
 func Run(t *testing.T, opts Options) {
 	t.Helper()
 	if opts.List {
-		if err := list(opts.Out); err != nil {
+		if err := list(opts.Out, opts.RunChecks); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -76,9 +77,16 @@ func (s *session) run(t *testing.T) (verdict report.Verdict, err error) {
 	}
 	current = s
 	suite, reporter := s.ginkgoConfig(t)
+	name := "vaultproof, profile " + s.opts.Profile
+	chosen, err := members(s.selected, name, suite)
+	if err != nil {
+		s.breakDown(err.Error())
+		return "", nil
+	}
+	s.crew = newCrew(t.Context(), chosen, s.performBeside)
 	ginkgo.ReportAfterSuite("how the run ended", func(r types.Report) { s.ended(r) })
 	// Each check has its own verdict, so Ginkgo's is not asked for.
-	ginkgo.RunSpecs(quiet{}, "vaultproof, profile "+s.opts.Profile, suite, reporter)
+	ginkgo.RunSpecs(quiet{}, name, suite, reporter)
 	return "", nil
 }
 
@@ -124,13 +132,21 @@ type quiet struct{}
 
 func (quiet) Fail() {}
 
-// list prints the catalogue that is compiled in.
-func list(w io.Writer) error {
+// list prints the catalogue that is compiled in, or the part of it that the globs
+// of -run-checks name.
+func list(w io.Writer, globs []string) error {
+	ids, err := chosen(idsOf(Checks()), globs, Checks())
+	if err != nil {
+		return err
+	}
 	out := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	if _, err := fmt.Fprintln(out, "ID\tLEVEL\tAREA\tASSERTION"); err != nil {
 		return fmt.Errorf("listing the checks: %w", err)
 	}
 	for _, c := range Checks() {
+		if !slices.Contains(ids, c.ID) {
+			continue
+		}
 		if _, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", c.ID, c.Level, c.Area, c.Assertion); err != nil {
 			return fmt.Errorf("listing the checks: %w", err)
 		}

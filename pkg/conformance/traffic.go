@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -44,6 +42,9 @@ func (s *session) startTraffic(ctx context.Context) (*Traffic, error) {
 }
 
 func (s *session) newTraffic(ctx context.Context) (_ *Traffic, err error) {
+	if s.target.Plaintext {
+		return nil, errors.New("TLS is off (see TLS-05), and the load speaks nothing else")
+	}
 	if len(s.target.CA) == 0 {
 		return nil, errors.New("the target publishes no CA (ConfigMap vault-ca, key ca.crt), so that the load cannot verify Vault")
 	}
@@ -68,7 +69,7 @@ func (s *session) newTraffic(ctx context.Context) (_ *Traffic, err error) {
 	}()
 	t.prober, err = probe.Start(ctx, s.target.Config, probe.Options{
 		RunID:      s.runID,
-		Address:    "https://" + net.JoinHostPort(s.target.ServerName, strconv.Itoa(target.VaultPort)),
+		Address:    s.target.Address(),
 		ServerName: s.target.ServerName,
 		CA:         s.target.CA, Token: access.token, Mount: probeName,
 		Seed: uint64(s.seed), Pods: addresses, Log: s.log,

@@ -65,13 +65,15 @@ func TestRecoverTakesWhatIsOursAndNothingElse(t *testing.T) {
 		&corev1.Pod{ObjectMeta: labelled("twin", ofARun)},
 		&corev1.Pod{ObjectMeta: labelled("vault-0", ours)},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "probes", Labels: ofARun}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vaultproof-capture-r1", Labels: ofARun}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vaultproof-capture-of-somebody"}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "vault", Labels: ours}},
 	)
 	done, err := (&recovery{client: client, chaos: chaos}).all(t.Context(), dir)
 	if err == nil || !strings.Contains(err.Error(), "vault/foreign does not bear the label") {
 		t.Errorf("error %v, want one about the object that is not ours", err)
 	}
-	want := []string{"NetworkChaos vault/journalled", "PodChaos vault/left", "Pod vault/twin", "Namespace probes"}
+	want := []string{"NetworkChaos vault/journalled", "PodChaos vault/left", "Pod vault/twin", "Namespace probes", "Namespace vaultproof-capture-r1"}
 	if !slices.Equal(done.Removed, want) {
 		t.Errorf("removed %v, want %v", done.Removed, want)
 	}
@@ -82,6 +84,11 @@ func TestRecoverTakesWhatIsOursAndNothingElse(t *testing.T) {
 	}
 	if _, err := client.CoreV1().Pods("vault").Get(t.Context(), "vault-0", metav1.GetOptions{}); err != nil {
 		t.Errorf("a pod of the stack is gone: %v", err)
+	}
+	for _, name := range []string{"vault", "vaultproof-capture-of-somebody"} {
+		if _, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+			t.Errorf("namespace %s, which is of no run, is gone: %v", name, err)
+		}
 	}
 	file, err := os.Open(filepath.Join(dir, "r1", JournalFile))
 	if err != nil {

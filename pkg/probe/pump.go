@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vaultproof/vaultproof/pkg/history"
@@ -49,10 +50,18 @@ func synchronise(ctx context.Context, l *link) (clock, error) {
 	return best, nil
 }
 
+// resyncEvery is how often the clocks are compared again: two good ones part by no
+// more than a millisecond or two in that time.
+const resyncEvery = 30 * time.Second
+
+// closeEnough is the uncertainty up to which a new comparison replaces the old one.
+const closeEnough = 5 * time.Millisecond
+
 // pump carries what the prober saw to the timeline and into memory.
 type pump struct {
 	link  *link
-	clock clock
+	clock clock                 // at the start; the history is in this one throughout
+	now   atomic.Pointer[clock] // of the timeline, kept in step
 	log   *timeline.Log
 	slog  *slog.Logger
 
@@ -86,16 +95,44 @@ func newPump(l *link, c clock, log *timeline.Log, logger *slog.Logger) *pump {
 	p := &pump{link: l, clock: c, log: log, slog: logger, draining: make(chan struct{}), lists: map[string]*contact{
 		wire.PathRecords: {heard: time.Now()}, wire.PathSamples: {heard: time.Now()},
 	}}
+	p.now.Store(&c)
 	p.drained.Add(2)
 	return p
+}
+
+// at translates an instant of the prober's clock for the timeline.
+func (p *pump) at(remote int64) time.Time { return p.now.Load().at(remote) }
+
+// keepTime compares the clocks again and again until ctx is done.
+func (p *pump) keepTime(ctx context.Context) {
+	tick := time.NewTicker(resyncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if c, err := synchronise(ctx, p.link); err == nil { // else the prober is out of reach, which Err tells
+			p.adopt(c)
+		}
+	}
+}
+
+// adopt takes a comparison of the clocks, unless it is too rough to be of use.
+func (p *pump) adopt(c clock) {
+	if c.uncertainty <= max(closeEnough, p.clock.uncertainty) {
+		p.now.Store(&c)
+	}
 }
 
 func (p *pump) records(ctx context.Context) {
 	defer p.drained.Done()
 	follow(ctx, p, wire.PathRecords, func(r wire.Record) int64 {
-		due := p.clock.at(r.Due)
+		due := p.at(r.Due)
 		// The history is in the suite's time too, so that it can be laid beside
-		// the timeline. Every instant moves by the same amount.
+		// the timeline. Every instant moves by the same amount, whatever the clocks
+		// do: the order of operations is what counts.
 		late := time.Duration(r.Call - r.Due)
 		shift := p.clock.base.UnixNano() - p.clock.remote
 		r.Call, r.Return = r.Call+shift, r.Return+shift
@@ -118,10 +155,10 @@ func (p *pump) records(ctx context.Context) {
 
 func (p *pump) samples(ctx context.Context) {
 	defer p.drained.Done()
-	kinds := map[string]timeline.Kind{wire.Leader: timeline.Leader, wire.Seal: timeline.Seal}
+	kinds := map[string]timeline.Kind{wire.Leader: timeline.Leader, wire.Seal: timeline.Seal, wire.Gap: timeline.Gap}
 	follow(ctx, p, wire.PathSamples, func(s wire.Sample) int64 {
 		p.log.Append(timeline.Event{
-			At: p.clock.at(s.At), Kind: kinds[s.Kind], Subject: s.Pod, Value: s.Value, Detail: s.Detail,
+			At: p.at(s.At), Kind: kinds[s.Kind], Subject: s.Pod, Value: s.Value, Detail: s.Detail, LatencyMS: float64(s.For) / 1e6,
 		})
 		return s.N
 	})

@@ -19,28 +19,39 @@ var pageFiles embed.FS
 // page is what the template shows. All words are made here, so that the
 // template only places them.
 type page struct {
-	Report   *Report
-	Title    string
-	Lead     string
-	Why      []string // what stands in the way of a certificate
-	Notes    []string // worth knowing, but not in the way
-	Tally    tally
-	Tiles    []tile
-	Facts    []fact
-	Nodes    string
-	Images   []fact
-	Areas    []areaView
-	Faults   []faultView
-	Chart    *chart
-	Started  string
-	Duration string
-	Style    template.CSS
-	Scripts  []template.JS
+	Report *Report
+	Title  string
+	Lead   string
+	Why    []string // what stands in the way of a certificate
+	Notes  []string // worth knowing, but not in the way
+	Tally  tally
+	Tiles  []tile
+	Facts  []fact
+	Nodes  string
+	Images []fact
+	// Found and Unseen are about a Vault that others installed.
+	Found, Unseen []fact
+	Areas         []areaView
+	Faults        []faultView
+	Chart         *chart
+	Started       string
+	Duration      string
+	Style         template.CSS
+	Scripts       []template.JS
 }
 
 type tile struct{ Name, Value, Note, Tone string }
 
 type fact struct{ Name, Value string }
+
+// facts are in the order of their names.
+func facts(of map[string]string) []fact {
+	var all []fact
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		all = append(all, fact{name, of[name]})
+	}
+	return all
+}
 
 type areaView struct {
 	Name   string
@@ -97,9 +108,7 @@ func pageOf(r *Report, events []timeline.Event) page {
 	}
 	p.Lead = leadOf(r, p.Tally)
 	p.Tiles = tilesOf(r, p.Tally, p.Chart)
-	for _, name := range slices.Sorted(maps.Keys(r.Target.Images)) {
-		p.Images = append(p.Images, fact{name, r.Target.Images[name]})
-	}
+	p.Images, p.Found, p.Unseen = facts(r.Target.Images), facts(r.Target.Found), facts(r.Target.Unseen)
 	for _, g := range byArea(r.Checks) {
 		a := areaView{Name: areaTitle(g.Area), Tally: tallyOf(g.Checks)}
 		for _, c := range g.Checks {

@@ -78,6 +78,10 @@ type Target struct {
 	Images    map[string]string `json:"images"`
 	Namespace string            `json:"namespace"`
 	Nodes     []Node            `json:"nodes"`
+	// Found says how each thing of a Vault that others installed was found, and Unseen
+	// why the rest was not.
+	Found  map[string]string `json:"found,omitempty"`
+	Unseen map[string]string `json:"unseen,omitempty"`
 }
 
 // Node is one machine of the cluster.

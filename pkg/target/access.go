@@ -52,6 +52,7 @@ func (t *Target) ChangePermissions() []Permission {
 		{Verb: "create", Resource: "pods", Namespace: t.Namespace},
 		{Verb: "delete", Resource: "pods", Namespace: t.Namespace},
 		{Verb: "patch", Resource: "pods", Namespace: t.Namespace},
+		{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: t.Namespace},
 		{Verb: "create", Resource: "configmaps", Namespace: t.Namespace},
 		{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: SystemNamespace},
 	}

@@ -44,8 +44,12 @@ func (t *Target) ConfigFiles(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return t.configFilesOf(ctx, template.Spec)
+}
+
+func (t *Target) configFilesOf(ctx context.Context, spec corev1.PodSpec) (map[string]string, error) {
 	files := map[string]string{}
-	for _, name := range mountedConfigMaps(template.Spec, t.Container) {
+	for _, name := range mountedConfigMaps(spec, t.Container) {
 		cm, err := t.Client.CoreV1().ConfigMaps(t.Namespace).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue // an optional one

@@ -1,9 +1,11 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -36,30 +38,20 @@ const readTimeout = 10 * time.Second
 // shortest that the API server grants is 600.
 const tokenLife = 3600
 
-// findCustody connects to the custody that ConfigMap vault-custody names. Its
-// absence is no error: checks that need custody then say so.
-func (t *Target) findCustody(ctx context.Context, opts Options) error {
-	cm, err := t.Client.CoreV1().ConfigMaps(t.Namespace).Get(ctx, custodyName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		t.CustodyReason = fmt.Sprintf("there is no ConfigMap %s in namespace %s", custodyName, t.Namespace)
-		return nil
+// findCustody connects to the custody that the target file or ConfigMap vault-custody
+// names. Its absence is no error: checks that need custody then say so.
+func (t *Target) findCustody(ctx context.Context, file File, opts Options) error {
+	data, err := t.custodyData(ctx, file)
+	if err != nil || data == nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("reading ConfigMap %s/%s: %w", t.Namespace, custodyName, err)
-	}
-	endpoint := cm.Data["endpoint"]
-	if opts.CustodyEndpoint != "" {
-		endpoint = opts.CustodyEndpoint
-	}
-	t.CustodyPrefix = cm.Data["prefix"]
-	if t.CustodyPrefix == "" {
-		t.CustodyPrefix = "vault"
-	}
+	endpoint := cmp.Or(opts.CustodyEndpoint, data["endpoint"])
+	t.CustodyPrefix = cmp.Or(data["prefix"], "vault")
 	config := custody.Config{
-		Project:  cm.Data["project"],
+		Project:  data["project"],
 		Endpoint: endpoint,
-		CAPEM:    []byte(cm.Data["ca.crt"]),
-		Audience: cm.Data["audience"],
+		CAPEM:    []byte(data["ca.crt"]),
+		Audience: data["audience"],
 	}
 	if endpoint != "" {
 		if config.TokenSource, err = RunnerTokens(ctx, t.Client, config.Audience); err != nil {
@@ -72,6 +64,55 @@ func (t *Target) findCustody(ctx context.Context, opts Options) error {
 	}
 	t.Custody = store
 	return nil
+}
+
+// custodyData is what the ConfigMap says, and over it what the target file does; nil if
+// neither says anything.
+func (t *Target) custodyData(ctx context.Context, file File) (map[string]string, error) {
+	told := file.Custody
+	namespace, name := t.Namespace, custodyName
+	if told != nil {
+		namespace, name = told.place(t.Namespace)
+	}
+	data := map[string]string{}
+	if name != "" {
+		cm, err := t.Client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) && told == nil:
+			t.CustodyReason = fmt.Sprintf("there is no ConfigMap %s in namespace %s, and no target file says where keys are kept", name, namespace)
+			return nil, nil
+		case apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("the target file says that ConfigMap %s/%s names the custody, and there is none: mend custody.configMap", namespace, name)
+		case err != nil:
+			return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, name, err)
+		}
+		maps.Copy(data, cm.Data)
+	}
+	if told == nil {
+		return data, nil
+	}
+	for key, value := range map[string]string{"project": told.Project, "endpoint": told.Endpoint, "audience": told.Audience, "prefix": told.Prefix} {
+		if value != "" {
+			data[key] = value
+		}
+	}
+	if told.CAFile != "" {
+		pem, err := file.read("custody.caFile", told.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		data["ca.crt"] = string(pem)
+	}
+	return data, nil
+}
+
+// place is the namespace and the name of the ConfigMap; both are empty if there is none.
+func (c *FileCustody) place(own string) (namespace, name string) {
+	namespace, name, found := strings.Cut(c.ConfigMap, "/")
+	if !found {
+		return own, c.ConfigMap
+	}
+	return namespace, name
 }
 
 // RunnerTokens are tokens for custody's audience of the service account of the

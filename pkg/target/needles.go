@@ -13,15 +13,21 @@ import (
 )
 
 // Needles are all secrets of this target that custody holds, for scanning and
-// redaction: every share and every token. A secret without an enabled version
+// redaction: every share and every token, and the admin token that was given. A secret without an enabled version
 // (a destroyed root token) is passed over; one that cannot be read is an error,
 // because what is not known cannot be searched for.
 func (t *Target) Needles(ctx context.Context) ([]leak.Needle, error) {
+	var needles []leak.Needle
+	if len(t.admin) > 0 {
+		needles = append(needles, leak.Needle{Name: "admin token", Value: t.admin})
+	}
 	names, err := t.CustodySecrets(ctx)
+	if errors.Is(err, ErrNoCustody) && len(needles) > 0 {
+		return needles, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	var needles []leak.Needle
 	for _, name := range names {
 		suffix := strings.TrimPrefix(name, t.CustodyPrefix+"-")
 		if !strings.HasPrefix(suffix, ShareSecret) && !strings.HasSuffix(suffix, tokenSuffix) {

@@ -11,11 +11,22 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ErrNoPrivilege means that no token in custody may read what was asked for.
-var ErrNoPrivilege = errors.New("no token in custody may read this")
+// ErrNoPrivilege means that no token at hand may read what was asked for.
+var ErrNoPrivilege = errors.New("no token at hand may read this")
 
-// ReadPrivileged reads a path of the active pod with a token from custody: the
-// root token if it is kept, else the provisioner token.
+// givenToken is the name in messages of the token that somebody gave.
+const givenToken = "in the target file's tokenFile"
+
+// token is the one that was given, or one from custody.
+func (t *Target) token(ctx context.Context, name string) ([]byte, error) {
+	if name == givenToken {
+		return t.admin, nil
+	}
+	return t.Secret(ctx, name)
+}
+
+// ReadPrivileged reads a path of the active pod with the token that was given, or one from
+// custody: the root token if it is kept, else the provisioner token.
 func (t *Target) ReadPrivileged(ctx context.Context, path string) (*api.Secret, error) {
 	active, err := t.Active(ctx)
 	if err != nil {
@@ -32,8 +43,12 @@ func (t *Target) ReadPrivilegedOn(ctx context.Context, pod, path string) (*api.S
 	}
 	defer closeClient()
 	var refused []error
-	for _, name := range []string{RootTokenSecret, ProvisionerTokenSecret} {
-		token, err := t.Secret(ctx, name)
+	names := []string{RootTokenSecret, ProvisionerTokenSecret}
+	if len(t.admin) > 0 {
+		names = append([]string{givenToken}, names...)
+	}
+	for _, name := range names {
+		token, err := t.token(ctx, name)
 		if err != nil {
 			refused = append(refused, err)
 			continue

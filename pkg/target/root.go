@@ -32,7 +32,12 @@ const (
 // client of the active pod that speaks with it. The token is revoked when do
 // returns, whatever came of it, and would expire by itself. ErrNoPrivilege if
 // the shares cannot be read, or do not make a root token.
+//
+// A token that somebody gave for the target takes the place of the shares.
 func (t *Target) WithRoot(ctx context.Context, do func(context.Context, *api.Client) error) error {
+	if len(t.admin) > 0 {
+		return rootAccess{reach: t.reachActive, given: t.admin}.use(ctx, do)
+	}
 	shares, err := t.shares(ctx)
 	if err != nil {
 		return err
@@ -53,6 +58,8 @@ type rootAccess struct {
 	reach   func(context.Context) (*api.Client, func(), error)
 	shares  ceremony.Shares
 	starter []byte // the token that the ceremony is begun with; may be nil
+	// given is an admin's token, by which a root token is made without a ceremony.
+	given []byte
 }
 
 func (r rootAccess) use(ctx context.Context, do func(context.Context, *api.Client) error) (err error) {
@@ -74,6 +81,14 @@ func (r rootAccess) use(ctx context.Context, do func(context.Context, *api.Clien
 // make yields a root token that expires. The one that a ceremony yields does
 // not, so it only makes the other, and is revoked.
 func (r rootAccess) make(ctx context.Context, client *api.Client) ([]byte, error) {
+	if len(r.given) > 0 {
+		token, err := expiring(ctx, client, r.given)
+		var refusal *api.ResponseError
+		if errors.As(err, &refusal) && refusal.StatusCode < 500 {
+			return nil, fmt.Errorf("%w: the token %s may not make a root token: %w", ErrNoPrivilege, givenToken, err)
+		}
+		return token, err
+	}
 	lasting, err := ceremony.Root(ctx, client, r.shares, r.starter)
 	if errors.Is(err, ceremony.ErrShares) || errors.Is(err, ceremony.ErrDenied) {
 		return nil, fmt.Errorf("%w: %w", ErrNoPrivilege, err)

@@ -93,6 +93,30 @@ func TestWithRoot(t *testing.T) {
 	}
 }
 
+func TestWithRootByAGivenToken(t *testing.T) {
+	v := vaulttest.Start(t)
+	access := func(given string) rootAccess {
+		return rootAccess{given: []byte(given), reach: func(context.Context) (*api.Client, func(), error) { return v.Client(""), func() {}, nil }}
+	}
+	var token string
+	err := access(v.Root().Token()).use(t.Context(), func(_ context.Context, root *api.Client) error {
+		token = root.Token()
+		_, err := root.Sys().ListAudit()
+		return err
+	})
+	if err != nil || v.Alive(token) || !v.Alive(v.Root().Token()) {
+		t.Errorf("error %v, the token made of it is alive: %t, the given one: %t", err, v.Alive(token), v.Alive(v.Root().Token()))
+	}
+	weak, err := v.Root().Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{"default"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = access(weak.Auth.ClientToken).use(t.Context(), func(context.Context, *api.Client) error { t.Error("called"); return nil })
+	if !errors.Is(err, ErrNoPrivilege) {
+		t.Errorf("a token that is none of an admin: %v", err)
+	}
+}
+
 // liveRoots counts the tokens with the policy root.
 func liveRoots(t *testing.T, v *vaulttest.Vault) (n int) {
 	t.Helper()

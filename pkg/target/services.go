@@ -1,40 +1,94 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/version"
 )
 
-// caName is the ConfigMap or Secret that holds Vault's CA under caKey.
-const (
-	caName = "vault-ca"
-	caKey  = "ca.crt"
-)
-
-func (t *Target) findServices(ctx context.Context) error {
-	set, err := t.Client.AppsV1().StatefulSets(t.Namespace).Get(ctx, t.StatefulSet, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("reading StatefulSet %s/%s: %w", t.Namespace, t.StatefulSet, err)
-	}
+// findServices sorts out which Service is for what. A Vault that no Service tells the
+// active pod of is one to look at all the same: its clients' Service stands in.
+func (t *Target) findServices(ctx context.Context, told FileServices, set *appsv1.StatefulSet) error {
 	list, err := t.Client.CoreV1().Services(t.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("listing Services in namespace %s: %w", t.Namespace, err)
 	}
 	active, headless, clients := classifyServices(list.Items, set.Spec.Template.Labels, set.Spec.ServiceName)
-	if active == "" {
-		return fmt.Errorf("no Service in namespace %s selects the Vault pods with %s=true: clients have no address of the active Vault; create one, with service_registration \"kubernetes\" in Vault's configuration", t.Namespace, ActiveLabel)
+	t.ActiveService = cmp.Or(told.Active, active)
+	t.HeadlessService = cmp.Or(told.Headless, headless)
+	t.ClientServices = clients
+	if len(told.Clients) > 0 {
+		t.ClientServices = slices.Sorted(slices.Values(told.Clients))
 	}
-	t.ActiveService, t.HeadlessService, t.ClientServices = active, headless, clients
+	for _, name := range slices.Concat([]string{told.Active, told.Headless}, told.Clients) {
+		if name != "" && !slices.ContainsFunc(list.Items, func(s corev1.Service) bool { return s.Name == name }) {
+			return fmt.Errorf("the target file names Service %s, which namespace %s does not have: mend its name", name, t.Namespace)
+		}
+	}
+	if t.ActiveService != "" {
+		return nil
+	}
+	t.unseen("service of the active pod", fmt.Sprintf("no Service in namespace %s selects the Vault pods with %s=true (service_registration \"kubernetes\" sets that label)", t.Namespace, ActiveLabel))
+	if len(t.ClientServices) > 0 {
+		t.ActiveService = t.ClientServices[0]
+	}
 	return nil
+}
+
+// findHosts notes the public names of Vault: those that are told, and those of Ingresses in
+// its namespace.
+func (t *Target) findHosts(ctx context.Context, told []FileIngress) error {
+	var hosts []string
+	for _, in := range told {
+		hosts = append(hosts, in.Host)
+	}
+	t.Ingress = told
+	list, err := t.Client.NetworkingV1().Ingresses(t.Namespace).List(ctx, metav1.ListOptions{})
+	switch {
+	case apierrors.IsForbidden(err):
+		t.unseen("ingress", "the user of the kubeconfig may not list Ingresses in namespace "+t.Namespace)
+	case err != nil:
+		return fmt.Errorf("listing Ingresses in namespace %s: %w", t.Namespace, err)
+	default:
+		hosts = append(hosts, hostsTo(list.Items, append([]string{t.ActiveService, t.HeadlessService}, t.ClientServices...))...)
+	}
+	slices.Sort(hosts)
+	if hosts = slices.Compact(hosts); len(hosts) > 0 {
+		t.found("ingress", strings.Join(hosts, ", "))
+	} else if err == nil {
+		t.unseen("ingress", "no Ingress in namespace "+t.Namespace+" leads to Vault, and no target file names one")
+	}
+	return nil
+}
+
+// hostsTo are the hosts of those Ingresses that lead to one of the services.
+func hostsTo(ingresses []networkingv1.Ingress, services []string) []string {
+	var hosts []string
+	for _, ingress := range ingresses {
+		for _, rule := range ingress.Spec.Rules {
+			if rule.HTTP == nil || rule.Host == "" {
+				continue
+			}
+			if slices.ContainsFunc(rule.HTTP.Paths, func(p networkingv1.HTTPIngressPath) bool {
+				return p.Backend.Service != nil && p.Backend.Service.Name != "" && slices.Contains(services, p.Backend.Service.Name)
+			}) {
+				hosts = append(hosts, rule.Host)
+			}
+		}
+	}
+	return hosts
 }
 
 // classifyServices sorts the Services that select pods with podLabels: the one
@@ -64,28 +118,6 @@ func classifyServices(services []corev1.Service, podLabels map[string]string, go
 	}
 	slices.Sort(clients)
 	return active, headless, clients
-}
-
-// findCA reads the CA from ConfigMap or Secret vault-ca. A target without one
-// is verified against the system's roots.
-func (t *Target) findCA(ctx context.Context) error {
-	cm, err := t.Client.CoreV1().ConfigMaps(t.Namespace).Get(ctx, caName, metav1.GetOptions{})
-	if err == nil && cm.Data[caKey] != "" {
-		t.CA = []byte(cm.Data[caKey])
-		return nil
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("reading ConfigMap %s/%s: %w", t.Namespace, caName, err)
-	}
-	secret, err := t.Client.CoreV1().Secrets(t.Namespace).Get(ctx, caName, metav1.GetOptions{})
-	if err == nil {
-		t.CA = secret.Data[caKey]
-		return nil
-	}
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil
-	}
-	return fmt.Errorf("reading Secret %s/%s: %w", t.Namespace, caName, err)
 }
 
 func parseVersion(body []byte) (version.Info, error) {

@@ -5,6 +5,8 @@
 package target
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -57,7 +59,14 @@ type Options struct {
 	// CustodyEndpoint overrides the host:port in ConfigMap vault-custody, for
 	// runners that do not reach the address which pods use.
 	CustodyEndpoint string
+	// File is the path of a target file, which tells what cannot be found by labels.
+	File string
+	// Told is the same without a file.
+	Told File
 }
+
+// sidecarName is the container that unseals Vault from within its pod.
+const sidecarName = "bootstrap"
 
 // Target is one Vault in one cluster.
 type Target struct {
@@ -82,7 +91,12 @@ type Target struct {
 	// ClientServices are those that clients may use: they select Vault pods
 	// and are not the headless one.
 	ClientServices []string
+	// Ingress are public names of Vault that somebody told, with their addresses. Others
+	// are found by package ingress.
+	Ingress []FileIngress
 
+	// Plaintext means that TLS is off: the pods speak plain HTTP.
+	Plaintext bool
 	// CA is the PEM bundle that signs Vault's certificates; empty means the
 	// system's roots.
 	CA []byte
@@ -93,36 +107,69 @@ type Target struct {
 	Custody       custody.Store
 	CustodyReason string
 	CustodyPrefix string
+
+	admin custody.Payload // a token that somebody gave; may be nil
+	seen  seen
 }
 
 // Find looks for the Vault that opts describe. Its errors are one sentence each
 // and say how to mend the matter.
 func Find(ctx context.Context, config *rest.Config, opts Options) (*Target, error) {
+	file := opts.Told
+	if opts.File != "" {
+		var err error
+		if file, err = LoadFile(opts.File); err != nil {
+			return nil, err
+		}
+		if opts.Namespace != "" && file.Namespace != "" && opts.Namespace != file.Namespace {
+			return nil, fmt.Errorf("-namespace is %s and the target file %s says %s: leave one of them out", opts.Namespace, opts.File, file.Namespace)
+		}
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("the kubeconfig cannot be used (%w): check its server, certificate and credentials", err)
 	}
-	t := &Target{Config: config, Client: client, ClusterName: opts.ClusterName}
-	if t.ClusterName == "" {
-		t.ClusterName = config.Host
-	}
+	t := &Target{Config: config, Client: client, ClusterName: cmp.Or(opts.ClusterName, config.Host)}
 	if err := t.Reach(ctx); err != nil {
 		return nil, err
 	}
-	if err := t.findStatefulSet(ctx, opts.Namespace); err != nil {
+	if err := t.look(ctx, file, opts); err != nil {
 		return nil, err
 	}
-	if err := t.findServices(ctx); err != nil {
-		return nil, err
-	}
-	if err := t.findCA(ctx); err != nil {
-		return nil, err
-	}
-	t.ServerName = fmt.Sprintf("%s.%s.svc", t.ActiveService, t.Namespace)
-	if err := t.findCustody(ctx, opts); err != nil {
-		return nil, err
-	}
+	t.say()
 	return t, nil
+}
+
+// look finds one thing after the other, each by what was found before it.
+func (t *Target) look(ctx context.Context, file File, opts Options) error {
+	set, err := t.findStatefulSet(ctx, cmp.Or(opts.Namespace, file.Namespace), file)
+	if err != nil {
+		return err
+	}
+	if err := t.findServices(ctx, file.Services, set); err != nil {
+		return err
+	}
+	if err := t.findScheme(ctx, file.TLS, set.Spec.Template.Spec); err != nil {
+		return err
+	}
+	if err := t.findCA(ctx, file, set.Spec.Template.Spec); err != nil {
+		return err
+	}
+	if err := t.findServerName(ctx, file.TLS); err != nil {
+		return err
+	}
+	if err := t.findHosts(ctx, file.Ingress); err != nil {
+		return err
+	}
+	if file.TokenFile != "" {
+		token, err := file.read("tokenFile", file.TokenFile)
+		if err != nil {
+			return err
+		}
+		t.admin = bytes.TrimSpace(token)
+		t.found("admin token", file.TokenFile)
+	}
+	return t.findCustody(ctx, file, opts)
 }
 
 // Reach asks the API server for its version, within reachTimeout. An error means
@@ -148,20 +195,20 @@ func (t *Target) Reach(ctx context.Context) error {
 	return nil
 }
 
-func (t *Target) findStatefulSet(ctx context.Context, namespace string) error {
-	list, err := t.Client.AppsV1().StatefulSets(namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: NameLabel + "=" + NameValue,
-	})
+// findStatefulSet takes the one that is told, else the only one that the common charts
+// label as Vault, else the only one that has a container named vault.
+func (t *Target) findStatefulSet(ctx context.Context, namespace string, file File) (*appsv1.StatefulSet, error) {
+	list, err := t.Client.AppsV1().StatefulSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("listing StatefulSets labelled %s=%s: %w", NameLabel, NameValue, err)
+		return nil, fmt.Errorf("listing StatefulSets: %w", err)
 	}
-	set, err := chooseStatefulSet(list.Items, namespace)
+	set, err := chooseStatefulSet(candidates(list.Items, file), namespace)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
 	if err != nil {
-		return fmt.Errorf("StatefulSet %s/%s has a selector that cannot be parsed: %w", set.Namespace, set.Name, err)
+		return nil, fmt.Errorf("StatefulSet %s/%s has a selector that cannot be parsed: %w", set.Namespace, set.Name, err)
 	}
 	t.Namespace, t.StatefulSet, t.Selector = set.Namespace, set.Name, selector
 	t.HeadlessService = set.Spec.ServiceName
@@ -169,27 +216,48 @@ func (t *Target) findStatefulSet(ctx context.Context, namespace string) error {
 	if set.Spec.Replicas != nil {
 		t.Replicas = int(*set.Spec.Replicas)
 	}
-	t.Container, t.SidecarContainer, err = chooseContainers(set)
-	return err
+	t.Container, t.SidecarContainer, err = chooseContainers(set, file.Container)
+	return set, err
+}
+
+// candidates are the StatefulSets that may be meant.
+func candidates(all []appsv1.StatefulSet, file File) []appsv1.StatefulSet {
+	like := func(fits func(*appsv1.StatefulSet) bool) []appsv1.StatefulSet {
+		var some []appsv1.StatefulSet
+		for i := range all {
+			if fits(&all[i]) {
+				some = append(some, all[i])
+			}
+		}
+		return some
+	}
+	if file.StatefulSet != "" {
+		return like(func(s *appsv1.StatefulSet) bool { return s.Name == file.StatefulSet })
+	}
+	labelled := like(func(s *appsv1.StatefulSet) bool {
+		c := componentOf(s)
+		return s.Labels[NameLabel] == NameValue && (c == "" || c == "server")
+	})
+	if len(labelled) > 0 {
+		return labelled
+	}
+	return like(func(s *appsv1.StatefulSet) bool {
+		_, _, err := chooseContainers(s, "")
+		return err == nil
+	})
 }
 
 // chooseStatefulSet takes the only Vault, or says what there is instead.
-func chooseStatefulSet(sets []appsv1.StatefulSet, namespace string) (*appsv1.StatefulSet, error) {
-	var found []*appsv1.StatefulSet
-	for i := range sets {
-		if c := componentOf(&sets[i]); c == "" || c == "server" {
-			found = append(found, &sets[i])
-		}
-	}
+func chooseStatefulSet(found []appsv1.StatefulSet, namespace string) (*appsv1.StatefulSet, error) {
 	where := "in any namespace"
 	if namespace != "" {
 		where = "in namespace " + namespace
 	}
 	switch len(found) {
 	case 1:
-		return found[0], nil
+		return &found[0], nil
 	case 0:
-		return nil, fmt.Errorf("no StatefulSet labelled %s=%s %s: install Vault first, or give its namespace with -namespace", NameLabel, NameValue, where)
+		return nil, fmt.Errorf("no StatefulSet labelled %s=%s, and none with a container named vault, is %s: install Vault first, give its namespace with -namespace, or tell where it is in a file with -target", NameLabel, NameValue, where)
 	}
 	var names []string
 	for _, s := range found {
@@ -206,23 +274,25 @@ func componentOf(set *appsv1.StatefulSet) string {
 	return set.Spec.Template.Labels["component"]
 }
 
-// chooseContainers names Vault's own container and the sidecar that unseals.
-func chooseContainers(set *appsv1.StatefulSet) (vault, sidecar string, err error) {
+// chooseContainers names Vault's own container and the sidecar that unseals. told is the
+// name of the first, if somebody said it.
+func chooseContainers(set *appsv1.StatefulSet, told string) (vault, sidecar string, err error) {
+	name := cmp.Or(told, "vault")
 	for _, c := range set.Spec.Template.Spec.Containers {
-		switch {
-		case c.Name == "vault":
+		switch c.Name {
+		case name:
 			vault = c.Name
-		case c.Name == "bootstrap":
+		case sidecarName:
 			sidecar = c.Name
 		}
 	}
 	for _, c := range set.Spec.Template.Spec.InitContainers {
-		if c.Name == "bootstrap" {
+		if c.Name == sidecarName {
 			sidecar = c.Name
 		}
 	}
 	if vault == "" {
-		return "", "", fmt.Errorf("StatefulSet %s/%s has no container named vault: this does not look like a Vault server", set.Namespace, set.Name)
+		return "", "", fmt.Errorf("StatefulSet %s/%s has no container named %s: this does not look like a Vault server; give the container's name in a file with -target", set.Namespace, set.Name, name)
 	}
 	return vault, sidecar, nil
 }

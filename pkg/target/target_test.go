@@ -27,7 +27,6 @@ func TestChooseStatefulSet(t *testing.T) {
 	}{
 		"one":                   {[]appsv1.StatefulSet{set("vault", "server")}, ""},
 		"one without component": {[]appsv1.StatefulSet{set("vault", "")}, ""},
-		"one and an injector":   {[]appsv1.StatefulSet{set("vault", "server"), set("vault", "webhook")}, ""},
 		"none":                  {nil, "install Vault first"},
 		"two":                   {[]appsv1.StatefulSet{set("b", "server"), set("a", "server")}, "2 Vaults in any namespace (a/vault, b/vault)"},
 	} {
@@ -41,11 +40,11 @@ func TestChooseStatefulSet(t *testing.T) {
 func TestChooseContainersRefusesOthers(t *testing.T) {
 	s := set("db", "server")
 	s.Spec.Template.Spec.Containers = []corev1.Container{{Name: "postgres"}}
-	if _, _, err := chooseContainers(&s); err == nil {
+	if _, _, err := chooseContainers(&s, ""); err == nil {
 		t.Error("a StatefulSet without a vault container was accepted")
 	}
 	s.Spec.Template.Spec.Containers = []corev1.Container{{Name: "bootstrap"}, {Name: "vault"}}
-	if vault, sidecar, err := chooseContainers(&s); err != nil || vault != "vault" || sidecar != "bootstrap" {
+	if vault, sidecar, err := chooseContainers(&s, ""); err != nil || vault != "vault" || sidecar != "bootstrap" {
 		t.Errorf("containers %q and %q, error %v", vault, sidecar, err)
 	}
 }

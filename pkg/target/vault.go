@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -22,15 +21,10 @@ const clientTimeout = 10 * time.Second
 
 // Pod returns a Vault client that speaks to exactly this pod, through the API
 // server's port-forward, with the pod's certificate verified against the
-// target's CA and server name. It has no token, does not retry and takes
+// target's CA and server name, or in clear where TLS is off. It has no token, does not retry and takes
 // nothing from the environment. The function returned closes its connections.
 func (t *Target) Pod(ctx context.Context, pod string) (*api.Client, func(), error) {
-	tlsConfig, err := t.TLS()
-	if err != nil {
-		return nil, nil, err
-	}
 	transport := &http.Transport{
-		TLSClientConfig: tlsConfig,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return t.DialPod(ctx, pod, VaultPort)
 		},
@@ -38,8 +32,14 @@ func (t *Target) Pod(ctx context.Context, pod string) (*api.Client, func(), erro
 		MaxIdleConns:        1,
 		IdleConnTimeout:     time.Minute,
 	}
+	if !t.Plaintext {
+		var err error
+		if transport.TLSClientConfig, err = t.TLS(); err != nil {
+			return nil, nil, err
+		}
+	}
 	config := &api.Config{
-		Address:      "https://" + net.JoinHostPort(t.ServerName, strconv.Itoa(VaultPort)),
+		Address:      t.Address(),
 		HttpClient:   &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		Timeout:      clientTimeout,
 		MaxRetries:   0,
@@ -66,7 +66,7 @@ func (t *Target) TLS() (*tls.Config, error) {
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(t.CA) {
-		return nil, errors.New("the CA of the target (" + caName + ", key " + caKey + ") holds no PEM certificate")
+		return nil, errors.New("the CA of the target holds no PEM certificate")
 	}
 	return config, nil
 }

@@ -22,6 +22,9 @@ const (
 	// Leader is what a pod's own sys/leader says. Subject is the pod, Value
 	// active, standby, sealed or unreachable.
 	Leader Kind = "leader"
+	// Gap is a time of which it is not known whether a pod was active, though it
+	// was being asked: from At on, for LatencyMS. Subject is the pod.
+	Gap Kind = "gap"
 	// Seal is a pod's seal state. Subject is the pod, Value sealed, unsealed
 	// or unreachable.
 	Seal Kind = "seal"
@@ -56,7 +59,8 @@ type Event struct {
 	Value string `json:"value"`
 	// OK says whether an operation succeeded; unused by the other kinds.
 	OK bool `json:"ok,omitempty"`
-	// LatencyMS is the time from At to the answer, in milliseconds.
+	// LatencyMS is the time from At to the answer, or to the end of a gap, in
+	// milliseconds.
 	LatencyMS float64 `json:"latencyMs,omitempty"`
 	// Detail is the error text of an operation, or kind and target of a fault.
 	Detail string `json:"detail,omitempty"`

@@ -14,7 +14,7 @@ import (
 )
 
 var boot01 = conformance.Check{
-	ID: "BOOT-01", Area: area, Level: conformance.Must,
+	ID: "BOOT-01", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "exactly one init: every pod reports the same cluster_id and raft's configuration has all servers as voters",
 	Source:    "hashicorp/vault#19952",
 	Observe:   "GET sys/health on every pod; GET sys/storage/raft/configuration",

@@ -24,7 +24,7 @@ import (
 const claimSecret = "init-claim"
 
 var boot06 = conformance.Check{
-	ID: "BOOT-06", Area: area, Level: conformance.Must,
+	ID: "BOOT-06", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "only ordinal 0 calls sys/init, even when keys are absent",
 	Source:    "bank-vaults#3309, PR#3310",
 	Observe: "the states in the log of every sidecar and the inits in the log of every Vault, present and previous; the holder of the claim in custody. " +

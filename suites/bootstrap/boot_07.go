@@ -16,7 +16,7 @@ import (
 )
 
 var boot07 = conformance.Check{
-	ID: "BOOT-07", Area: area, Level: conformance.Must,
+	ID: "BOOT-07", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "the root token is revoked at the end of the bootstrap: no version of it in custody can be read and is accepted by Vault",
 	Source:    `Vault production hardening, "Avoid root tokens"`,
 	Observe:   "states of the versions in custody; auth/token/lookup-self with each that can be read, and with the provisioner token as a control. Root tokens that custody does not give are BOOT-08's",

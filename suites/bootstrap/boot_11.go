@@ -22,7 +22,7 @@ const provisionerName = "provisioner"
 const rolePath = "auth/token/roles/" + provisionerName
 
 var boot11 = conformance.Check{
-	ID: "BOOT-11", Area: area, Level: conformance.Must,
+	ID: "BOOT-11", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "the provisioner token is an orphan, periodic and renewable, has the policy provisioner alone, and outlives the initial root token",
 	Source:    "terraform-provider-vault#722, #922; hashicorp/vault#1526",
 	Observe:   "auth/token/lookup-self with the token in custody, at a time when no root token in custody is accepted any more",

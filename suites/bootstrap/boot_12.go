@@ -22,7 +22,7 @@ import (
 const rotationTimeout = 15 * time.Second
 
 var boot12 = conformance.Check{
-	ID: "BOOT-12", Area: area, Level: conformance.Must,
+	ID: "BOOT-12", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "the provisioner token never has less than a third of its period to live, and is replaced in custody without root, the old version disabled",
 	Source:    "hashicorp/vault#2134 (max_lease_ttl caps tokens that are not periodic)",
 	Observe: "ttl, period and last renewal of the token in custody; the token role that replaces it, and whether the token may use it; how many of its versions can be read. " +

@@ -25,7 +25,7 @@ import (
 )
 
 var boot13 = conformance.Check{
-	ID: "BOOT-13", Area: area, Level: conformance.Must,
+	ID: "BOOT-13", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "custody grants access per secret and per principal: service accounts other than Vault's get PermissionDenied for every secret, and Vault's has nothing beyond its own prefix",
 	Source:    "Secret Manager IAM; workshop scripts/04 (over-broad roles)",
 	Observe:   "AccessSecretVersion and testIamPermissions on every secret in the name of the default service accounts of three namespaces; testIamPermissions in the name of Vault's on a share and on a secret that is not its own; the runner's own read as a control",

@@ -27,7 +27,7 @@ const (
 )
 
 var boot14 = conformance.Check{
-	ID: "BOOT-14", Area: area, Level: conformance.Must,
+	ID: "BOOT-14", Area: area, Level: conformance.Must, Manner: conformance.Beside,
 	Assertion: "the unsealer only sends shares over verified TLS to its own pod",
 	Source:    "vault-init, VAULT_SKIP_VERIFY; Vault's helm chart, -tls-skip-verify",
 	Observe: "a twin of the Vault pods with a rogue listener of another CA in Vault's place: TLS handshakes that the sidecar tried, bytes that it sent; " +

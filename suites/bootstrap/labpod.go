@@ -220,8 +220,9 @@ func labPod(run, question, vault string, placement map[string]string) *corev1.Po
 				Name: "lab", Image: labImage, ImagePullPolicy: corev1.PullIfNotPresent,
 				Args:         []string{"-vault", "/lab/vault", "-dir", "/work", "-json", "-", question},
 				VolumeMounts: []corev1.VolumeMount{{Name: "work", MountPath: "/work"}, {Name: "vault", MountPath: "/lab", ReadOnly: true}},
+				// It takes the processors that nobody else wants: Vault is under test beside it.
 				Resources: corev1.ResourceRequirements{
-					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("200m"), corev1.ResourceMemory: resource.MustParse("512Mi")},
+					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("512Mi")},
 					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("3Gi")},
 				},
 				SecurityContext: restricted,

@@ -15,7 +15,7 @@ import (
 )
 
 var iso01 = conformance.Check{
-	ID: "ISO-01", Area: area, Level: conformance.Must,
+	ID: "ISO-01", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "all Vault pods are on pool nodes (a label with a NoSchedule taint), and no foreign pod but DaemonSets' is there",
 	Source:    "HashiCorp production hardening, single tenancy; Vault on Kubernetes, production checklist",
 	Observe:   "nodes and their taints, pods of all namespaces by node, and the node selector of the Vault pods",

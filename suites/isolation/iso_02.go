@@ -23,7 +23,7 @@ import (
 const scheduleTimeout = 30 * time.Second
 
 var iso02 = conformance.Check{
-	ID: "ISO-02", Area: area, Level: conformance.Must,
+	ID: "ISO-02", Area: area, Level: conformance.Must, Manner: conformance.Beside,
 	Assertion: "required anti-affinity on hostname: N pods on N nodes, and another one beside them stays Pending",
 	Source:    "vault-helm values.yaml, server.affinity",
 	Observe:   "nodes of the Vault pods; a twin pod with the same labels and scheduling constraints, allowed on those nodes only",

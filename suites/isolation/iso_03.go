@@ -18,7 +18,7 @@ import (
 )
 
 var iso03 = conformance.Check{
-	ID: "ISO-03", Area: area, Level: conformance.Should,
+	ID: "ISO-03", Area: area, Level: conformance.Should, Manner: conformance.Reads,
 	Assertion: "the pods are spread over zones, at most one more in one than in another (DoNotSchedule), and each volume is in the zone of its pod, so that a pod comes back there",
 	Source:    "vault-helm values.yaml, server.topologySpreadConstraints: empty by default; kubernetes/kubernetes#128832",
 	Observe:   "spread constraints of the pod template, zones of the nodes, and the node affinity of the volumes behind the pods' claims",

@@ -22,7 +22,7 @@ const (
 )
 
 var iso04 = conformance.Check{
-	ID: "ISO-04", Area: area, Level: conformance.Must,
+	ID: "ISO-04", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "the namespace enforces Pod Security restricted, and the Vault pods admit",
 	Source:    "Kubernetes Pod Security Standards; hashicorp/vault#31977: 2.0.1 needs IPC_LOCK, 2.0.2 does not",
 	Observe: "labels of the namespace; dry-run creation on the server of pods that are not restricted, which must be refused, " +

@@ -17,7 +17,7 @@ import (
 const clusterPort = 8201
 
 var iso05 = conformance.Check{
-	ID: "ISO-05", Area: area, Level: conformance.Must,
+	ID: "ISO-05", Area: area, Level: conformance.Must, Manner: conformance.Beside,
 	Assertion: "network policies hold on the wire: 8200 only from allowed clients, 8201 only from peers, the metrics port only from the scraper",
 	Source:    "vault-helm values.yaml, server.networkPolicy: off by default, and open to all namespaces when on",
 	Observe: "TCP connects to every port of every Vault pod from pods of this run: without labels in another namespace, without labels beside Vault, " +

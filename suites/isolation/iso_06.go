@@ -36,7 +36,7 @@ const (
 )
 
 var iso06 = conformance.Check{
-	ID: "ISO-06", Area: area, Level: conformance.Must,
+	ID: "ISO-06", Area: area, Level: conformance.Must, Manner: conformance.Beside,
 	Assertion: "a Vault pod reaches the API server, custody with its metadata server, tenants' API servers, DNS and time, and nothing else",
 	Source:    "HashiCorp production hardening, \"Firewall traffic\"",
 	Observe: "TCP connects from a pod of this run under the same network policies as the Vault pods: to the API server, custody and DNS, which must succeed; " +

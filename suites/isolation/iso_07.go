@@ -19,7 +19,7 @@ import (
 const nobody = "vaultproof-nobody"
 
 var iso07 = conformance.Check{
-	ID: "ISO-07", Area: area, Level: conformance.Must,
+	ID: "ISO-07", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "Vault's service account may change labels of the Vault pods by name and of no other pod, and may not read Secrets, enter containers or give itself rights",
 	Source:    "vault-on-gke terraform/k8s.tf, resource_names; vault-helm's discovery role covers all pods of the namespace",
 	Observe:   "SubjectAccessReviews for the service account of the Vault pods",

@@ -35,7 +35,7 @@ echo "no process is named vault" >&2
 exit 3`
 
 var iso08 = conformance.Check{
-	ID: "ISO-08", Area: area, Level: conformance.Must,
+	ID: "ISO-08", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "Vault's memory does not reach a disk: core dumps are off, swap is off or closed to the container, and disable_mlock is chosen explicitly",
 	Source:    "HashiCorp production hardening, core dumps and swap; Vault documentation, disable_mlock",
 	Observe: "in Vault's container: /proc/PID/limits, VmSwap and VmLck of /proc/PID/status, SwapTotal of /proc/meminfo and memory.swap.max of its cgroup; " +

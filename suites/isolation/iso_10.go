@@ -24,7 +24,7 @@ exit 0`
 const nameLength = 15
 
 var iso10 = conformance.Check{
-	ID: "ISO-10", Area: area, Level: conformance.Should,
+	ID: "ISO-10", Area: area, Level: conformance.Should, Manner: conformance.Reads,
 	Assertion: "the sidecar and Vault do not see each other's processes, and the sidecar cannot trace one",
 	Source:    "Kubernetes documentation, shareProcessNamespace",
 	Observe: "spec of the pods: process namespaces, capabilities of the sidecar, ephemeral containers; " +

@@ -12,7 +12,7 @@ import (
 )
 
 var act01 = conformance.Check{
-	ID: "ACT-01", Area: area, Level: conformance.Must,
+	ID: "ACT-01", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "steady state: exactly one pod is labelled vault-active=true, and its own sys/leader says is_self",
 	Source:    "hashicorp/vault#18117",
 	Observe:   "the labels of all Vault pods beside sys/leader of each",

@@ -15,7 +15,7 @@ import (
 )
 
 var act02 = conformance.Check{
-	ID: "ACT-02", Area: area, Level: conformance.Must,
+	ID: "ACT-02", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "the ready addresses of the active Service's EndpointSlices are the active pod's IP and nothing else",
 	Source:    "vault-helm#326",
 	Observe:   "EndpointSlices of the active Service beside sys/leader of every pod",

@@ -12,7 +12,7 @@ import (
 )
 
 var act03 = conformance.Check{
-	ID: "ACT-03", Area: area, Level: conformance.Must,
+	ID: "ACT-03", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "Services for clients have publishNotReadyAddresses=false, the headless one true",
 	Source:    "vault-helm#430, vault-helm#817, vault-helm PR#902",
 	Observe:   "spec of every Service that selects Vault pods",

@@ -7,27 +7,25 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/vaultproof/vaultproof/pkg/conformance"
-	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/probe"
 	"github.com/vaultproof/vaultproof/pkg/report"
 	"github.com/vaultproof/vaultproof/pkg/timeline"
 	"github.com/vaultproof/vaultproof/suites/trial"
 )
 
-// blur is how far what a pod says of itself may lag behind what it is: the
-// sampling interval and the longest that a sample may take.
-const blur = 500 * time.Millisecond
-
 var act04 = conformance.Check{
 	ID: "ACT-04", Area: area, Level: conformance.Must,
 	Assertion: "during every failover of the run no pod that is not active answers with success, and clients suffer no longer than the fault's budget",
 	Source:    "hashicorp/vault#21473, hashicorp/vault#8522",
-	Observe:   "X-Vault-Hostname of every answer to the load beside sys/leader of each pod at that time",
-	Last:      true,
+	Observe: "sys/leader of every pod each 10 ms, labels, EndpointSlices and X-Vault-Hostname of every answer to the load, joined on one clock: " +
+		"who answered beside who was active then, and how long no pod was, or two were",
+	Last: true,
 }
 
 // A standby that passes a request on answers with the active pod's headers, its
@@ -39,22 +37,40 @@ var _ = conformance.It(act04, conformance.Chaos, func(ctx ginkgo.SpecContext, r 
 	}
 	var faults []report.Fault
 	r.AmendFaults(func(f *report.Fault) { faults = append(faults, *f) })
-	failovers := failoversIn(r.Log.Events())
-	ops := r.Traffic.Ops()
-	named := slices.DeleteFunc(slices.Clone(ops), func(op history.Op) bool { return op.Outcome != history.OK || op.Pod == "" })
+	events := r.Log.Events()
+	failovers := failoversIn(events)
 	r.Measure("failovers_total", float64(failovers))
-	r.Measure("answers_total", float64(len(named)))
 	if failovers == 0 {
 		return r.Inconclusive("no pod took over from another in this run: run it together with checks that inject faults, such as RES-*")
 	}
-	if len(named) == 0 {
+	from, to := loadIn(events)
+	seen := probe.Route(events, r.Target.ActiveService, from, to)
+	r.Measure("answers_total", float64(seen.Answers))
+	for name, value := range seen.Measurements() {
+		r.Measure(name, value)
+	}
+	if seen.Answers == 0 {
 		return r.Inconclusive("no answer names the pod that gave it: set enable_response_header_hostname in Vault's configuration")
 	}
-	if err := onlyActiveAnswered(r.Log.Events(), named); err != nil {
+	if err := onlyActiveAnswered(seen.Strays); err != nil {
 		return err
 	}
 	return budgetsKept(faults)
 })
+
+// loadIn is from when to when there was load, and pods were asked what they are.
+func loadIn(events []timeline.Event) (from, to time.Time) {
+	for _, e := range events {
+		if e.Kind != timeline.Operation {
+			continue
+		}
+		if from.IsZero() {
+			from = e.At
+		}
+		to = e.At.Add(time.Nanosecond)
+	}
+	return from, to
+}
 
 // failoversIn counts how often another pod became active than the one before.
 func failoversIn(events []timeline.Event) (n int) {
@@ -71,63 +87,30 @@ func failoversIn(events []timeline.Event) (n int) {
 	return n
 }
 
-// onlyActiveAnswered judges the pods that answered with success by what they
-// said of themselves around that time. A pod that was out of reach is judged by
-// another one that was active all the while.
-func onlyActiveAnswered(events []timeline.Event, ops []history.Op) error {
-	says := map[string][]timeline.Event{}
-	for _, e := range events {
-		if e.Kind == timeline.Leader {
-			says[e.Subject] = append(says[e.Subject], e)
-		}
-	}
-	var wrong []string
-	for _, op := range ops {
-		if op.Outcome != history.OK || op.Pod == "" {
-			continue
-		}
-		from, to := time.Unix(0, op.Call).Add(-blur), time.Unix(0, op.Return).Add(blur)
-		own := around(says[op.Pod], from, to)
-		other := ""
-		for pod, theirs := range says {
-			if pod != op.Pod && slices.Equal(around(theirs, from, to), []string{"active"}) {
-				other = pod
-			}
-		}
-		unknown := slices.Contains(own, "unreachable") || slices.Contains(own, "")
-		if slices.Contains(own, "active") || unknown && other == "" {
-			continue
-		}
-		wrong = append(wrong, fmt.Sprintf("%s answered a %s of %s with success at %s and said of itself %v, %s active",
-			op.Pod, op.Kind, op.Key, trial.Clock(time.Unix(0, op.Return)), own, cmp.Or(other, "nobody")))
-	}
-	if len(wrong) == 0 {
+// onlyActiveAnswered judges the answers of pods that were not active by their own word.
+func onlyActiveAnswered(strays []probe.Answer) error {
+	if len(strays) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d answers came from a pod that was not active; the first: pod %s (hashicorp/vault#21473)", len(wrong), wrong[0])
+	first := strays[0]
+	said := "had never been asked what it is"
+	if len(first.Said) > 0 {
+		said = "said of itself " + strings.Join(first.Said, ", then ")
+	}
+	return fmt.Errorf("%d answers came from a pod that was not active; the first: pod %s answered a %s with success at %s, and from %s on it %s, while %s active; want answers from the active pod alone (hashicorp/vault#21473)",
+		len(strays), first.Pod, first.Operation, trial.Clock(first.At), trial.Clock(first.Due), said, are(first.Active))
 }
 
-// around is what a pod said between from and to, the state that it came with
-// included; empty text if nothing was known of it.
-func around(says []timeline.Event, from, to time.Time) []string {
-	// A run has many answers, and a pod may say much: no walk from the start.
-	next, _ := slices.BinarySearchFunc(says, from, func(e timeline.Event, at time.Time) int {
-		if e.At.After(at) {
-			return 1
-		}
-		return -1
-	})
-	values := []string{""}
-	if next > 0 {
-		values[0] = says[next-1].Value
+// are puts pods before a word.
+func are(pods []string) string {
+	switch len(pods) {
+	case 0:
+		return "no pod was"
+	case 1:
+		return pods[0] + " was"
+	default:
+		return strings.Join(pods, " and ") + " were"
 	}
-	for _, e := range says[next:] {
-		if e.At.After(to) {
-			break
-		}
-		values = append(values, e.Value)
-	}
-	return values
 }
 
 // budgetsKept judges the faults that have a budget for their outage, those of

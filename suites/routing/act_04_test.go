@@ -5,12 +5,18 @@ import (
 	"testing"
 
 	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/probe"
 	"github.com/vaultproof/vaultproof/pkg/report"
 	"github.com/vaultproof/vaultproof/pkg/timeline"
 )
 
 func answer(pod string, call, ret float64, outcome history.Outcome) history.Op {
 	return history.Op{Kind: history.Read, Key: "k1", Pod: pod, Call: sec(call).UnixNano(), Return: sec(ret).UnixNano(), Outcome: outcome}
+}
+
+// served is an operation that was due and answered at these seconds.
+func served(pod string, due, at float64, ok bool) timeline.Event {
+	return timeline.Event{At: sec(due), Kind: timeline.Operation, Subject: "read", Value: pod, OK: ok, LatencyMS: (at - due) * 1000}
 }
 
 // takeover is a failover from a to b at 10 s: a is out of reach from 9 s on and
@@ -23,22 +29,25 @@ func takeover() []timeline.Event {
 
 func TestOnlyActiveAnswered(t *testing.T) {
 	for name, c := range map[string]struct {
-		op   history.Op
+		op   timeline.Event
 		want string
 	}{
-		"the active":                     {answer("a", 5, 5.1, history.OK), ""},
-		"the new active":                 {answer("b", 11, 11.1, history.OK), ""},
-		"before its sample arrived":      {answer("b", 9.6, 9.7, history.OK), ""},
-		"a slow answer across it":        {answer("a", 8.9, 10.5, history.OK), ""},
-		"out of reach, nobody active":    {answer("a", 9.4, 9.49, history.OK), ""},
-		"a failure of a standby":         {answer("b", 5, 5.1, history.Fail), ""},
-		"a pod never seen":               {answer("c", 9.2, 9.3, history.OK), ""},
-		"a standby":                      {answer("b", 5, 5.1, history.OK), "pod b answered a read of k1 with success at 12:00:05.100 and said of itself [standby], a active"},
-		"a standby again":                {answer("a", 30, 30.1, history.OK), "pod a answered"},
-		"out of reach, another active":   {answer("a", 12, 12.1, history.OK), "pod a answered a read of k1 with success at 12:00:12.100 and said of itself [unreachable], b active"},
-		"a pod never seen, other active": {answer("c", 12, 12.1, history.OK), "pod c answered"},
+		"the active":                     {served("a", 5, 5.1, true), ""},
+		"the new active":                 {served("b", 11, 11.1, true), ""},
+		"just before its sample arrived": {served("b", 9.9, 9.96, true), ""},
+		"a slow answer across it":        {served("a", 8.9, 10.5, true), ""},
+		"out of reach, nobody active":    {served("a", 9.4, 9.49, true), ""},
+		"a failure of a standby":         {served("b", 5, 5.1, false), ""},
+		"a pod never seen":               {served("c", 9.2, 9.3, true), ""},
+		"a standby":                      {served("b", 5, 5.1, true), ", and from 12:00:05.000 on it said of itself standby, while a was active"},
+		"long before its sample":         {served("b", 9.4, 9.5, true), "said of itself standby, while no pod was active"},
+		"a standby again":                {served("a", 30, 30.1, true), "pod a answered"},
+		"out of reach, another active":   {served("a", 12, 12.1, true), "said of itself unreachable, while b was active"},
+		"a pod never seen, other active": {served("c", 12, 12.1, true), "it had never been asked what it is, while b was active"},
 	} {
-		err := onlyActiveAnswered(takeover(), []history.Op{c.op})
+		events := append(takeover(), c.op)
+		from, to := loadIn(events)
+		err := onlyActiveAnswered(probe.Route(events, "vault-active", from, to).Strays)
 		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

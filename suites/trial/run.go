@@ -99,6 +99,9 @@ func Run(ctx context.Context, r *conformance.Case, n int, p Plan) (Result, error
 	record.OutageMS, record.Phases = res.Outage.MS(), res.Phases
 	r.Fault(record)
 	measure(r, n, res, probe.Measure(res.Events, span.Fault, span.End))
+	for what, value := range probe.Route(res.Events, r.Target.ActiveService, res.At, res.End).Measurements() {
+		r.Measure(Name(r, n, what), value)
+	}
 	switch {
 	case verdict != nil:
 		return res, verdict

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,9 +38,12 @@ type control struct {
 	target *target.Target
 	client kubernetes.Interface
 	name   string // of everything that is planted
+	// onDisks means that it has to be found on a node's disk too.
+	onDisks bool
 }
 
-func newControl(t *target.Target) (*control, error) {
+func newControl(opts Options) (*control, error) {
+	t := opts.Target
 	random := make([]byte, 36)
 	if _, err := rand.Read(random); err != nil {
 		return nil, fmt.Errorf("making a secret for the positive control: %w", err)
@@ -51,7 +55,7 @@ func newControl(t *target.Target) (*control, error) {
 	}
 	return &control{
 		needle: leak.Needle{Name: "positive control of the places", Value: value}, text: text,
-		target: t, client: t.Client, name: fmt.Sprintf("leak-control-%x", random[30:]),
+		target: t, client: t.Client, onDisks: opts.Disks != nil && len(opts.Paths) == 0, name: fmt.Sprintf("leak-control-%x", random[30:]),
 	}, nil
 }
 
@@ -170,8 +174,12 @@ func (c *control) remove(ctx context.Context) {
 	}
 }
 
+// ErrControl means that the search did not find what it had planted itself, so that
+// finding nothing shows nothing.
+var ErrControl = errors.New("the search missed its positive control")
+
 // judge takes the control's findings out of the report, and fails if there is one
-// too few.
+// too few. A disk has it in etcd's files or in a log, wherever the pod ran.
 func (c *control) judge(report *leak.Report) error {
 	seen := map[string][]leak.Finding{}
 	report.Findings = slices.DeleteFunc(report.Findings, func(f leak.Finding) bool {
@@ -191,6 +199,12 @@ func (c *control) judge(report *leak.Report) error {
 	var errs []error
 	for i := range report.Places {
 		place := &report.Places[i]
+		if place.Name == DisksPlace && c.onDisks {
+			place.Control = slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(item string) bool { return strings.HasPrefix(item, nodePrefix) })
+			if !place.Control {
+				errs = append(errs, errors.New("the planted secret was not found on the disk of any node, though a pod wrote it into its log"))
+			}
+		}
 		for _, item := range planted[place.Name] {
 			place.Control = len(seen[item]) > 0
 			if !place.Control {
@@ -203,7 +217,7 @@ func (c *control) judge(report *leak.Report) error {
 		errs = append(errs, c.complete(item, seen[item]))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("the search missed its positive control: %w", err)
+		return fmt.Errorf("%w: %w", ErrControl, err)
 	}
 	return nil
 }

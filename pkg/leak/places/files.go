@@ -54,11 +54,16 @@ var DefaultPaths = []string{
 	"/var/local-path-provisioner", "/opt/local-path-provisioner", "/var/lib/systemd/coredump",
 }
 
+// DisksPlace is what the report calls the disks of the nodes.
+const DisksPlace = "disks of the nodes"
+
+// nodePrefix begins the name of what is on a node's disk.
+const nodePrefix = "node "
+
 // disks are those of all nodes.
 func disks(client kubernetes.Interface, opts Options) []Source {
-	const name = "disks of the nodes"
 	if opts.Disks == nil {
-		return []Source{{Name: name, Each: func(context.Context, Visit) error {
+		return []Source{{Name: DisksPlace, Each: func(context.Context, Visit) error {
 			return errors.New("nobody gives access to them: etcd's files, rotated logs and volumes are not searched")
 		}}}
 	}
@@ -66,7 +71,7 @@ func disks(client kubernetes.Interface, opts Options) []Source {
 	if len(paths) == 0 {
 		paths = DefaultPaths
 	}
-	return []Source{{Name: name, Each: func(ctx context.Context, visit Visit) error {
+	return []Source{{Name: DisksPlace, Each: func(ctx context.Context, visit Visit) error {
 		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("listing the nodes of the cluster: %w", err)
@@ -78,7 +83,7 @@ func disks(client kubernetes.Interface, opts Options) []Source {
 				errs = append(errs, fmt.Errorf("the disk of node %s: %w", node.Name, err))
 				continue
 			}
-			err = eachEntry(archive, "node "+node.Name+": ", visit)
+			err = eachEntry(archive, nodePrefix+node.Name+": ", visit)
 			if closeErr := archive.Close(); err == nil && closeErr != nil {
 				err = closeErr
 			}
@@ -104,7 +109,8 @@ func eachEntry(archive io.Reader, prefix string, visit Visit) error {
 		if err != nil {
 			return fmt.Errorf("reading its archive: %w", err)
 		}
-		if header.Typeflag != tar.TypeReg {
+		// Files with holes have a type of their own.
+		if header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeGNUSparse {
 			continue
 		}
 		if err := visit(prefix+filepath.Join("/", header.Name), reader); err != nil {

@@ -45,8 +45,10 @@ func eachLog(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, 
 			continue
 		}
 		stream, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: c.Name, Previous: previous}).Stream(ctx)
-		if apierrors.IsNotFound(err) {
-			continue // the pod went away meanwhile
+		// The pod went away meanwhile; or the kubelet has removed the previous container,
+		// with its log, as it does when a node was off.
+		if apierrors.IsNotFound(err) || previous && apierrors.IsBadRequest(err) {
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("opening %s: %w", item, err)

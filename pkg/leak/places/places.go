@@ -37,7 +37,8 @@ type Options struct {
 	Sources []Source
 	// Plant has a secret of the search's own put into objects, an event, and the
 	// log and the termination message of a pod, and taken away in the end. What is
-	// not found of it fails the search.
+	// not found of it fails the search, on the nodes' disks too if DefaultPaths are
+	// searched there: ErrControl.
 	Plant bool
 }
 
@@ -64,7 +65,7 @@ func Scan(ctx context.Context, opts Options) (leak.Report, error) {
 	report.Needles = len(needles)
 	var planted *control
 	if opts.Plant {
-		if planted, err = newControl(opts.Target); err != nil {
+		if planted, err = newControl(opts); err != nil {
 			return report, err
 		}
 		needles = append(needles, planted.needle)
@@ -129,6 +130,7 @@ func sources(opts Options) ([]Source, error) {
 // positive control before it.
 func search(ctx context.Context, report *leak.Report, scanner *leak.Scanner, s Source) error {
 	place := leak.Place{Name: s.Name}
+	started, before := time.Now(), len(report.Findings)
 	var failed error // of the scanner, not of the place
 	var missing []error
 	controlled := false
@@ -168,6 +170,7 @@ func search(ctx context.Context, report *leak.Report, scanner *leak.Scanner, s S
 		slog.Warn("a place was not searched, or not all of it", "place", s.Name, "reason", place.Unseen)
 	}
 	report.Places = append(report.Places, place)
+	slog.Info("searched", "place", s.Name, "bytes", place.Bytes, "findings", len(report.Findings)-before, "took", time.Since(started).Round(time.Millisecond).String())
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,6 +37,7 @@ type cluster struct {
 	objects map[string][]object // by path of the list
 	logs    map[string]string   // by path of the pod and query
 	refused string              // a path that is forbidden
+	goneLog string              // path of a log whose previous one is removed
 	lost    string              // the name of a kind of object that is not stored
 }
 
@@ -51,6 +53,12 @@ func newCluster() *cluster {
 		},
 		logs: map[string]string{},
 	}
+}
+
+func (c *cluster) all() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.logs)
 }
 
 func named(namespace, name string) object {
@@ -92,6 +100,8 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			resource("pods", "Pod", "list"), resource("pods/log", "Pod", "get"), resource("bindings", "Binding", "create"),
 			resource("secrets", "Secret", "list"), resource("configmaps", "ConfigMap", "list"), resource("events", "Event", "list"),
 		}})
+	case path == c.goneLog && r.URL.Query().Get("previous") == "true":
+		status(400, "BadRequest")
 	case strings.HasSuffix(path, "/log"):
 		_, _ = io.WriteString(w, c.logs[path+" previous="+r.URL.Query().Get("previous")])
 	default:
@@ -201,6 +211,7 @@ type disk struct {
 	name    string
 	content []byte
 	err     error
+	logs    *cluster // whose logs are on the disk too
 }
 
 func (d disk) Archive(_ context.Context, node string, paths ...string) (io.ReadCloser, error) {
@@ -215,13 +226,20 @@ func (d disk) Archive(_ context.Context, node string, paths ...string) (io.ReadC
 	_ = w.WriteHeader(&tar.Header{Name: "var/", Typeflag: tar.TypeDir})
 	_ = w.WriteHeader(&tar.Header{Name: d.name, Typeflag: tar.TypeReg, Size: int64(len(d.content)), Mode: 0o600})
 	_, _ = w.Write(d.content)
+	if d.logs != nil {
+		for path, text := range d.logs.all() {
+			_ = w.WriteHeader(&tar.Header{Name: "var/log" + path, Typeflag: tar.TypeReg, Size: int64(len(text)), Mode: 0o600})
+			_, _ = io.WriteString(w, text)
+		}
+	}
 	_ = w.Close()
 	return io.NopCloser(&out), nil
 }
 
 func TestCleanTargetHasNoFinding(t *testing.T) {
-	opts := newCluster().options(t)
-	opts.Dirs, opts.Disks, opts.Plant = []string{t.TempDir()}, disk{name: "var/log/pods/x.log"}, true
+	c := newCluster()
+	opts := c.options(t)
+	opts.Dirs, opts.Disks, opts.Plant = []string{t.TempDir()}, disk{name: "var/log/pods/x.log", logs: c}, true
 	report, err := Scan(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -238,8 +256,8 @@ func TestCleanTargetHasNoFinding(t *testing.T) {
 			controlled++
 		}
 	}
-	if len(report.Places) != 5 || controlled != 3 {
-		t.Errorf("places %+v, want five, three of them with what was planted", report.Places)
+	if len(report.Places) != 5 || controlled != 4 {
+		t.Errorf("places %+v, want five, and what was planted in all but the directory", report.Places)
 	}
 }
 
@@ -355,6 +373,23 @@ func TestSaysWhatWasNotSearched(t *testing.T) {
 	}
 }
 
+// The kubelet removes a previous container, with its log, when a node was off.
+func TestAPreviousLogThatIsGoneIsNoGap(t *testing.T) {
+	c := newCluster()
+	c.goneLog = "/api/v1/namespaces/vault/pods/vault-0/log"
+	opts := c.options(t)
+	opts.Disks = disk{name: "var/log/x"}
+	report, err := Scan(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range report.Places {
+		if p.Unseen != "" {
+			t.Errorf("%s: %s", p.Name, p.Unseen)
+		}
+	}
+}
+
 // A kind of place from which the planted secret does not come back fails the search.
 func TestPlantedSecretHasToBeFound(t *testing.T) {
 	for _, lost := range []string{"secrets", "configmaps", "events"} {
@@ -368,7 +403,11 @@ func TestPlantedSecretHasToBeFound(t *testing.T) {
 	}
 	c := newCluster()
 	opts := c.options(t)
-	opts.Plant = true
+	opts.Plant, opts.Disks = true, disk{name: "var/log/pods/other.log"}
+	if _, err := Scan(t.Context(), opts); !errors.Is(err, ErrControl) || !strings.Contains(err.Error(), "on the disk of any node") {
+		t.Errorf("without it on the disks: %v", err)
+	}
+	opts.Disks = nil
 	if _, err := Scan(t.Context(), opts); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,6 @@
 // Package sample asks every Vault pod, again and again, what it thinks it is:
 // active or standby, sealed or not. It speaks to the pods' IPs, past the
-// Service, and reports changes only.
+// Service, and reports changes only, and times of which it knows nothing.
 package sample
 
 import (
@@ -43,6 +43,7 @@ type Sampler struct {
 	pods   wire.Pods
 	loops  map[string]loop
 	states map[string]map[string]state // pod, kind
+	known  map[string]int64            // until when it is known whether a pod is active
 	wg     sync.WaitGroup
 }
 
@@ -64,6 +65,7 @@ func New(cfg wire.Config, clock wire.Ticker, emit func(wire.Sample)) (*Sampler, 
 		tls:    &tls.Config{RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS12},
 		loops:  map[string]loop{},
 		states: map[string]map[string]state{},
+		known:  map[string]int64{},
 	}, nil
 }
 
@@ -100,6 +102,7 @@ func (s *Sampler) reconcile() {
 			at := s.clock.Now()
 			s.set(at, name, wire.Leader, state{Unreachable, "the pod is gone"})
 			s.set(at, name, wire.Seal, state{Unreachable, "the pod is gone"})
+			delete(s.known, name)
 		}
 	}
 	for name, ip := range s.pods {
@@ -127,7 +130,7 @@ func (s *Sampler) set(at int64, pod, kind string, now state) {
 	s.emit(wire.Sample{At: at, Pod: pod, Kind: kind, Value: now.value, Detail: now.detail})
 }
 
-// watch asks one pod at one IP, at most one question of a kind at a time.
+// watch asks one pod at one IP, one question of a kind at a time.
 func (s *Sampler) watch(ctx context.Context, pod, ip string) {
 	dialer := &net.Dialer{Timeout: s.cfg.SampleTimeout, KeepAlive: -1}
 	transport := &http.Transport{
@@ -139,28 +142,44 @@ func (s *Sampler) watch(ctx context.Context, pod, ip string) {
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
-	host := net.JoinHostPort(ip, strconv.Itoa(s.cfg.SamplePort))
-	ticker := time.NewTicker(s.cfg.SampleEvery)
-	defer ticker.Stop()
-	for {
-		var both sync.WaitGroup
-		for kind, path := range map[string]string{wire.Leader: "leader", wire.Seal: "seal-status"} {
-			both.Go(func() { s.ask(ctx, client, pod, kind, "https://"+host+"/v1/sys/"+path) })
-		}
-		both.Wait()
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+	base := "https://" + net.JoinHostPort(ip, strconv.Itoa(s.cfg.SamplePort)) + "/v1/sys/"
+	var both sync.WaitGroup
+	for _, q := range []question{
+		{wire.Leader, base + "leader", s.cfg.SampleEvery},
+		{wire.Seal, base + "seal-status", max(s.cfg.SampleEvery, sealEvery)},
+	} {
+		both.Go(func() {
+			ticker := time.NewTicker(q.every)
+			defer ticker.Stop()
+			for {
+				s.ask(ctx, client, pod, q)
+				select {
+				case <-ticker.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
 	}
+	both.Wait()
+}
+
+// sealEvery is how often a pod is asked whether it is sealed: nothing is routed by
+// it, so that it may be known later than who is active.
+const sealEvery = 50 * time.Millisecond
+
+// question is what a pod is asked again and again.
+type question struct {
+	kind, url string
+	every     time.Duration
 }
 
 // ask puts one question to a pod.
-func (s *Sampler) ask(ctx context.Context, client *http.Client, pod, kind, target string) {
+func (s *Sampler) ask(ctx context.Context, client *http.Client, pod string, q question) {
 	asked := s.clock.Now()
-	got, err := s.answer(ctx, client, pod, kind, target)
-	at := s.clock.Now()
+	got, err := s.answer(ctx, client, pod, q)
+	answered := s.clock.Now()
+	at := answered
 	if err != nil {
 		// The silence began no later than this question.
 		got, at = state{Unreachable, short(err)}, asked
@@ -169,16 +188,30 @@ func (s *Sampler) ask(ctx context.Context, client *http.Client, pod, kind, targe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// A question that was cut off by Run's end or a change of IP says nothing.
-	if ctx.Err() == nil {
-		s.set(at, pod, kind, got)
+	if ctx.Err() != nil {
+		return
 	}
+	if q.kind == wire.Leader {
+		s.follow(pod, at, answered)
+	}
+	s.set(at, pod, q.kind, got)
+}
+
+// follow takes note that it is known from one instant until another whether a pod
+// is active, and reports the gap before it, if it is one. The caller holds s.mu.
+func (s *Sampler) follow(pod string, from, until int64) {
+	last, before := s.known[pod]
+	if gap := from - last; before && gap > int64(wire.Blind*s.cfg.SampleEvery) {
+		s.emit(wire.Sample{At: last, For: gap, Pod: pod, Kind: wire.Gap})
+	}
+	s.known[pod] = until
 }
 
 // answer reads what sys/leader or sys/seal-status says.
-func (s *Sampler) answer(ctx context.Context, client *http.Client, pod, kind, target string) (state, error) {
+func (s *Sampler) answer(ctx context.Context, client *http.Client, pod string, q question) (state, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.SampleTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url, http.NoBody)
 	if err != nil {
 		return state{}, err
 	}
@@ -195,7 +228,7 @@ func (s *Sampler) answer(ctx context.Context, client *http.Client, pod, kind, ta
 	if host := resp.Header.Get("X-Vault-Hostname"); host != "" && host != pod {
 		return state{}, fmt.Errorf("%s answered in its place", host)
 	}
-	if kind == wire.Seal {
+	if q.kind == wire.Seal {
 		return sealState(resp.StatusCode, body)
 	}
 	return s.leaderState(resp.StatusCode, body)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,10 +85,29 @@ func (b *bench) last(kind string) wire.Sample {
 	return wire.Sample{}
 }
 
-func (b *bench) count() int {
+// gap counts the gaps reported so far, and tells whether one is at least as long.
+func (b *bench) gap(atLeast time.Duration) (n int, found bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.samples)
+	for _, s := range b.samples {
+		if s.Kind == wire.Gap {
+			n++
+			found = found || s.For >= int64(atLeast)
+		}
+	}
+	return n, found
+}
+
+// count leaves gaps out, which a busy machine may make.
+func (b *bench) count() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.samples {
+		if s.Kind != wire.Gap {
+			n++
+		}
+	}
+	return n
 }
 
 func TestChangesAreReportedOnce(t *testing.T) {
@@ -198,4 +218,80 @@ func TestAddressesNamePods(t *testing.T) {
 			t.Errorf("%s is %q, want %q", address, got, want)
 		}
 	}
+}
+
+// TestALateAnswerLeavesAGap: whatever it says, nobody knows what was before it; and a
+// silence that was seen is no gap.
+func TestALateAnswerLeavesAGap(t *testing.T) {
+	b := newBench(t)
+	b.await(wire.Leader, Active)
+	resume := b.server.Stall()
+	time.AfterFunc(150*time.Millisecond, resume) // within the timeout
+	patience := time.After(3 * time.Second)
+	for {
+		if _, found := b.gap(100 * time.Millisecond); found {
+			break
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-patience:
+			t.Fatal("an answer 150 ms late left no gap")
+		}
+	}
+	if s := b.last(wire.Leader); s.Value != Active {
+		t.Errorf("the pod counts as %s after an answer that it is active", s.Value)
+	}
+}
+
+func TestGaps(t *testing.T) {
+	var got []wire.Sample
+	s := &Sampler{
+		cfg: wire.Config{SampleEvery: 10 * time.Millisecond}, emit: func(s wire.Sample) { got = append(got, s) },
+		known: map[string]int64{}, loops: map[string]loop{}, states: map[string]map[string]state{}, clock: wire.NewTicker(),
+	}
+	ms := func(n int64) int64 { return n * int64(time.Millisecond) }
+	s.follow("vault-0", ms(1000), ms(1000)) // the first one: what was before is nobody's business
+	s.follow("vault-0", ms(1050), ms(1050))
+	s.follow("vault-0", ms(1060), ms(1460)) // a silence, from the question to the timeout
+	s.follow("vault-0", ms(1470), ms(1470))
+	if len(got) != 0 {
+		t.Fatalf("there are the gaps %+v", got)
+	}
+	s.follow("vault-1", ms(1800), ms(1800))
+	s.follow("vault-0", ms(1521), ms(1521))
+	if want := (wire.Sample{At: ms(1470), For: ms(51), Pod: "vault-0", Kind: wire.Gap}); len(got) != 1 || got[0] != want {
+		t.Errorf("gaps %+v, want %+v", got, want)
+	}
+}
+
+// BenchmarkSample measures what one question costs, the answer of a server in the
+// same process included: ns/op is processor time on one core.
+func BenchmarkSample(b *testing.B) {
+	server := fakevault.New("vault-0")
+	defer server.Close()
+	s, err := New(wire.Config{CAPEM: server.CA(), ServerName: fakevault.ServerName, SampleEvery: time.Hour, SampleTimeout: time.Second},
+		wire.NewTicker(), func(wire.Sample) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls}}
+	q := question{kind: wire.Leader, url: server.URL + "/v1/sys/leader"}
+	before := processorTime(b)
+	for b.Loop() {
+		s.ask(b.Context(), client, "vault-0", q)
+	}
+	spent := processorTime(b) - before
+	if got := s.states["vault-0"][wire.Leader].value; got != Active {
+		b.Fatalf("the server says %s", got)
+	}
+	b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "cpu-us/sample")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

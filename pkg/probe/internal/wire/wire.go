@@ -69,8 +69,9 @@ type Config struct {
 	// Seed decides which keys are read.
 	Seed uint64 `json:"seed"`
 
-	// Pods are sampled every SampleEvery, on SamplePort; an answer that takes
-	// longer than SampleTimeout counts as none.
+	// Pods are asked every SampleEvery whether they are active, on SamplePort,
+	// and more seldom whether they are sealed; an answer that takes longer than
+	// SampleTimeout counts as none.
 	Pods          Pods          `json:"pods"`
 	SamplePort    int           `json:"samplePort"`
 	SampleEvery   time.Duration `json:"sampleEvery"`
@@ -86,7 +87,7 @@ func (c Config) WithDefaults() Config {
 	}
 	set(&c.Timeout, 2*time.Second)
 	set(&c.DialTimeout, 500*time.Millisecond)
-	set(&c.SampleEvery, 50*time.Millisecond)
+	set(&c.SampleEvery, 10*time.Millisecond)
 	set(&c.SampleTimeout, 400*time.Millisecond)
 	if c.SamplePort == 0 {
 		c.SamplePort = 8200
@@ -145,15 +146,23 @@ type Record struct {
 const (
 	Leader = "leader" // Value: active, standby, sealed or unreachable
 	Seal   = "seal"   // Value: sealed, unsealed or unreachable
+	// Gap: for a while nobody knows whether the pod was active, because the
+	// prober asked too late or was answered too late.
+	Gap = "gap"
 )
 
-// Sample is a change of what a pod says of itself.
+// Blind is after how many intervals without knowledge of a pod there is a gap.
+const Blind = 5
+
+// Sample is a change of what a pod says of itself, or a gap in it.
 type Sample struct {
 	// N numbers samples from 1.
 	N int64 `json:"n"`
 	// At is when the answer arrived or, for a pod that did not answer, when
-	// it was asked; in ns since 1970.
+	// it was asked; in ns since 1970. Of a gap: when it began.
 	At int64 `json:"at"`
+	// For is how long a gap lasted, in ns; 0 for other kinds.
+	For int64 `json:"for,omitempty"`
 	// Pod is who was asked, Kind what about.
 	Pod  string `json:"pod"`
 	Kind string `json:"kind"`
