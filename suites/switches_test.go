@@ -50,6 +50,14 @@ func TestAClusterOfOursHasThem(t *testing.T) {
 	}
 }
 
+func TestAnotherVaultOfTheClusterLeavesCustodyAlone(t *testing.T) {
+	owning(t) // and no docker to find the server with
+	o := conformance.Options{ClusterName: "vp", Namespace: "vault-plain"}
+	if err := connect(t.Context(), &o); err != nil || o.Power == nil || o.CustodySwitch != nil {
+		t.Errorf("power %v, custody %v (%v); want the nodes alone", o.Power, o.CustodySwitch, err)
+	}
+}
+
 func TestWhatWasAskedForMustBeThere(t *testing.T) {
 	owning(t)
 	t.Setenv(adminTokenEnv, "")

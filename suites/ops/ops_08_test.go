@@ -2,9 +2,11 @@ package ops
 
 import (
 	"encoding/base64"
-	"slices"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,15 +102,17 @@ func TestCleanWantsLogs(t *testing.T) {
 
 func TestLinesAreReadAcrossWrites(t *testing.T) {
 	text := `{"level":"INFO","msg":"token hvs.CAESIHexampleexample"}` + "\n" + `{"level":"DEBUG","msg":"x"}` + "\n" + `{"level":"INFO","msg":"hvs.short"}` + "\nhvb.AAAAAQexampleexample"
-	for size := 1; size <= len(text); size += 7 {
-		log := scanned{}
-		lines := &lineReader{log: &log}
-		for chunk := range slices.Chunk([]byte(text), size) {
-			_, _ = lines.Write(chunk)
+	scanner, err := leak.New(leak.Needle{Name: "canary", Value: []byte("0123456789abcdef0123456789abcdef!")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reader := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+		log, err := scan(scanner, "vault-0/bootstrap", reader)
+		if err != nil || log.tokens != 2 || log.debug != 1 || log.bytes != int64(len(text)) {
+			t.Errorf("%T: %d tokens, %d debug lines, %d bytes, error %v", reader, log.tokens, log.debug, log.bytes, err)
 		}
-		lines.end()
-		if log.tokens != 2 || log.debug != 1 || log.bytes != int64(len(text)) {
-			t.Fatalf("in pieces of %d bytes: %d tokens, %d debug lines, %d bytes", size, log.tokens, log.debug, log.bytes)
-		}
+	}
+	if _, err := scan(scanner, "vault-0/bootstrap", iotest.ErrReader(errors.New("connection reset"))); err == nil || !strings.Contains(err.Error(), "scanning vault-0/bootstrap: ") {
+		t.Errorf("a log that breaks off: %v", err)
 	}
 }

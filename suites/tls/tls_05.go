@@ -27,7 +27,7 @@ const plainTimeout = 10 * time.Second
 const maxAnswer = 64 << 10
 
 var tls05 = conformance.Check{
-	ID: "TLS-05", Area: area, Level: conformance.Must,
+	ID: "TLS-05", Area: area, Level: conformance.Must, Manner: conformance.Reads,
 	Assertion: "no listener speaks plaintext, the one on loopback included",
 	Source:    "vault-helm values.yaml global.tlsDisable; HashiCorp production hardening, end-to-end TLS",
 	Observe:   "HTTP in clear to port 8200 of every pod, over its loopback; tls_disable in Vault's configuration files and sys/config/state/sanitized",
@@ -122,16 +122,22 @@ func parseAnswer(raw []byte) answer {
 	return a
 }
 
+// ofVault tells whether a Vault gave the answer.
+func (a answer) ofVault() bool {
+	for name := range a.header {
+		if strings.HasPrefix(strings.ToLower(name), "x-vault-") {
+			return true
+		}
+	}
+	var health map[string]any
+	return json.Unmarshal([]byte(a.body), &health) == nil && (health["initialized"] != nil || health["errors"] != nil)
+}
+
 // refusesPlaintext judges an answer to a request in clear. Go's TLS listener
 // says in clear that it wants HTTPS, which is no answer of Vault.
 func refusesPlaintext(pod string, a answer) error {
-	var health map[string]any
-	isVault := json.Unmarshal([]byte(a.body), &health) == nil && (health["initialized"] != nil || health["errors"] != nil)
-	for name := range a.header {
-		isVault = isVault || strings.HasPrefix(strings.ToLower(name), "x-vault-")
-	}
 	switch {
-	case isVault:
+	case a.ofVault():
 		return fmt.Errorf("Vault in pod %s answered sys/health in clear with status %d on port %d, want no plaintext listener", pod, a.status, target.VaultPort)
 	case a.status == 0, a.status == http.StatusBadRequest:
 		return nil
