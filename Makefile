@@ -4,6 +4,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 CLUSTER   ?= vaultproof
+NAMESPACE ?= vault
 PROFILE   ?= certify
 IMAGES    ?= auto
 ARTIFACTS ?= artifacts
@@ -12,15 +13,18 @@ TRIALS    ?= 1
 ARGS      ?=
 QUESTION  ?= matrix
 VAULT     ?= vault
+TARGET    ?=
 
 BIN  := bin
 TOOL := $(BIN)/vaultproof
 RUN  := $(TOOL) -cluster $(CLUSTER) -images $(IMAGES) -artifacts $(ARTIFACTS)
+# Which Vault: the one in a namespace, or the one that a file tells of.
+WHICH = $(if $(TARGET),-target $(abspath $(TARGET)),-namespace $(NAMESPACE))
 
 .PHONY: certify
 certify: up suites ## Cluster, stack, suites, report: prints the verdict and the path of the page
 	$(BIN)/suites.test -test.timeout 0 -kubeconfig "$$($(RUN) kubeconfig)" -cluster-name $(CLUSTER) \
-	  -profile $(PROFILE) -artifacts "$(abspath $(ARTIFACTS))" -seed $(SEED) -trials $(TRIALS) $(ARGS)
+	  $(WHICH) -profile $(PROFILE) -artifacts "$(abspath $(ARTIFACTS))" -seed $(SEED) -trials $(TRIALS) $(ARGS)
 
 .PHONY: test
 test: lint vulnerabilities unit smoke ## Lint, vulnerability check, race unit tests, end-to-end smoke on kind
@@ -44,6 +48,30 @@ cluster-down: tool ## Delete the kind cluster
 .PHONY: recover
 recover: tool ## Undo what a run that died left behind: chaos objects, cordons, probes
 	$(RUN) recover
+
+.PHONY: leakscan
+leakscan: tool ## Search the running target for its secrets: objects, logs, nodes' disks, artifacts
+	$(RUN) $(WHICH) $(ARGS) leakscan
+
+.PHONY: checks
+checks: suites ## List the checks
+	$(BIN)/suites.test -list
+
+.PHONY: docs
+docs: go ## Write suites/CHECKS.md from the specs
+	go test ./suites -count=1 -run '^TestCatalogueIsUpToDate$$' -args -update-docs
+
+.PHONY: plain
+plain: tool ## A Vault by a chart's defaults beside the stack (needs `make up`), to be looked at
+	$(RUN) plain
+
+.PHONY: plain-test
+plain-test: plain suites ## The suites have to name every weakness of the plain Vault, and no other
+	go test -count=1 -timeout 20m -tags e2e ./fixtures/plain/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)" -suites "$(abspath $(BIN)/suites.test)"
+
+.PHONY: plain-remove
+plain-remove: tool ## Delete the plain Vault with its volumes
+	$(RUN) plain-remove
 
 .PHONY: clean
 clean: tool ## recover, then delete cluster, containers and artifacts; keeps the image cache
