@@ -55,17 +55,7 @@ func (f *APIPartition) Inject(ctx context.Context) (Injected, error) {
 	if err != nil {
 		return nil, err
 	}
-	duration := f.Duration.Truncate(time.Second).String()
-	created, err := f.Env.create(ctx, &v1alpha1.NetworkChaos{
-		ObjectMeta: f.Env.objectMeta("partition", "api"),
-		Spec: v1alpha1.NetworkChaosSpec{
-			PodSelector:     podSelector(f.Env.Namespace, f.Pods),
-			Action:          v1alpha1.PartitionAction,
-			Direction:       v1alpha1.Both,
-			ExternalTargets: addresses,
-			Duration:        &duration,
-		},
-	})
+	created, err := f.Env.create(ctx, f.Env.cutOff("api", f.Pods, addresses, f.Duration))
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
+
+	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
 // Labels on every object that a fault creates.
@@ -90,7 +92,7 @@ type Env struct {
 
 // NewEnv prepares an Env for the Vault container in namespace.
 func NewEnv(config *rest.Config, namespace, container, runID string, journal *Journal) (*Env, error) {
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(kube.Fast(config))
 	if err != nil {
 		return nil, fmt.Errorf("preparing a client for faults: %w", err)
 	}

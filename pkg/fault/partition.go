@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,24 +52,58 @@ func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
 	object := &v1alpha1.NetworkChaos{
 		ObjectMeta: f.Env.objectMeta("partition", f.Zone),
 		Spec: v1alpha1.NetworkChaosSpec{
-			PodSelector:     podSelector(f.Env.Namespace, f.Inside),
-			Action:          v1alpha1.PartitionAction,
-			Direction:       v1alpha1.Both,
-			Target:          &outside,
-			ExternalTargets: f.External,
-			Duration:        &duration,
+			PodSelector: podSelector(f.Env.Namespace, f.Inside),
+			Action:      v1alpha1.PartitionAction,
+			Direction:   v1alpha1.Both,
+			Target:      &outside,
+			Duration:    &duration,
 		},
 	}
 	created, err := f.Env.create(ctx, object)
 	if err != nil {
 		return nil, err
 	}
-	return &partitioned{chaosObject: created, victims: victims}, nil
+	cut := &partitioned{chaosObject: created, victims: victims}
+	if len(f.External) == 0 {
+		return cut, nil
+	}
+	// Not in the same object: Chaos Mesh would cut the pods outside off from these
+	// addresses too.
+	if cut.also, err = f.Env.create(ctx, f.Env.cutOff("external", f.Inside, f.External, f.Duration)); err != nil {
+		return nil, errors.Join(err, cut.Recover(context.WithoutCancel(ctx)))
+	}
+	return cut, nil
+}
+
+// cutOff is an object that cuts pods off from addresses, in both directions. What they
+// are called is part of its name.
+func (e *Env) cutOff(what string, pods, addresses []string, lasting time.Duration) *v1alpha1.NetworkChaos {
+	duration := lasting.Truncate(time.Second).String()
+	return &v1alpha1.NetworkChaos{
+		ObjectMeta: e.objectMeta("partition", what),
+		Spec: v1alpha1.NetworkChaosSpec{
+			PodSelector:     podSelector(e.Namespace, pods),
+			Action:          v1alpha1.PartitionAction,
+			Direction:       v1alpha1.Both,
+			ExternalTargets: addresses,
+			Duration:        &duration,
+		},
+	}
 }
 
 type partitioned struct {
 	*chaosObject
+	also    *chaosObject // from addresses outside of the cluster; nil if from none
 	victims []*corev1.Pod
+}
+
+// Recover reconnects the pods, and waits until that is done.
+func (p *partitioned) Recover(ctx context.Context) error {
+	err := p.chaosObject.Recover(ctx)
+	if p.also != nil {
+		err = errors.Join(err, p.also.Recover(ctx))
+	}
+	return err
 }
 
 // Witness waits until, in the network namespace of one of the pods cut off, a

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,12 +138,17 @@ func (p *podVault) audit() string {
 	return filepath.Join(filepath.Dir(p.tls.dir), "audit", "audit.log")
 }
 
-// vaultCommand is the shell and the script that Vault's container starts with.
+// vaultCommand is the shell and the script that Vault's container starts with, as they
+// come out of the kubelet: it takes "$$" in a command for an escaped "$".
 func vaultCommand(t *testing.T, pod corev1.PodSpec) []string {
 	t.Helper()
 	for _, c := range pod.Containers {
 		if c.Name == "vault" && len(c.Command) == 3 && c.Command[1] == "-c" {
-			return c.Command
+			command := slices.Clone(c.Command)
+			for i := range command {
+				command[i] = strings.ReplaceAll(command[i], "$$", "$")
+			}
+			return command
 		}
 	}
 	t.Fatal("Vault's container does not start with a script")

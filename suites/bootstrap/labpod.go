@@ -223,7 +223,7 @@ func labPod(run, question, vault string, placement map[string]string) *corev1.Po
 				// It takes the processors that nobody else wants: Vault is under test beside it.
 				Resources: corev1.ResourceRequirements{
 					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("512Mi")},
-					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("3Gi")},
+					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("5Gi")},
 				},
 				SecurityContext: restricted,
 			}},

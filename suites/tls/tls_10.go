@@ -116,6 +116,7 @@ func awaitServed(ctx context.Context, r *conformance.Case, leaf *x509.Certificat
 	greeted := 0
 	defer func() { r.Measure("handshakes_total", float64(greeted)) }()
 	var hastened time.Time
+	serials := map[string]*x509.Certificate{} // as each pod showed last
 	for {
 		if time.Since(hastened) >= hastenEvery {
 			// Where that is not allowed the kubelets take their time.
@@ -124,7 +125,6 @@ func awaitServed(ctx context.Context, r *conformance.Case, leaf *x509.Certificat
 			}
 			hastened = time.Now()
 		}
-		serials := map[string]*x509.Certificate{}
 		for _, pod := range pods {
 			state, err := greet(ctx, toPod(r.Target, pod.Name, target.VaultPort), config, nil)
 			switch {
@@ -163,7 +163,7 @@ func late(start time.Time, leaf *x509.Certificate, seen map[string]*x509.Certifi
 		}
 	}
 	if len(old) == 0 {
-		old = []string{"some pod was not asked"}
+		old = []string{"some pod was never reached"}
 	}
 	return fmt.Errorf("%s after the Secret got the certificate with serial %s not every pod serves it: %s; Vault loads it on SIGHUP only, so who sends that? (hashicorp/vault#10442)",
 		trial.Round(time.Since(start)), leaf.SerialNumber, strings.Join(old, ", "))
