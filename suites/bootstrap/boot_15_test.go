@@ -39,6 +39,12 @@ func TestUnsealedInSpiteOfBogusShares(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s, %q", name, took, err, c.took, c.want)
 		}
 	}
+	// Sealed with a hold for three seconds, of which only those after it count.
+	held := disturbance{pod: "vault-1", from: start.Add(2 * time.Second), posts: []post{hit(500), hit(2050)}}
+	held.looks = []target.SealLook{at(lookSealed, 0), at(lookSealed, 1000), at(lookOpen, 2900)}
+	if took, err := held.unsealed(); err != nil || took != 900*time.Millisecond {
+		t.Errorf("held before: %s, %v; want 900ms", took, err)
+	}
 	if _, err := (disturbance{}).unsealed(); !errors.Is(err, errBlind) {
 		t.Errorf("without a share that reached it: %v, want errBlind", err)
 	}
