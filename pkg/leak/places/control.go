@@ -98,8 +98,16 @@ func (c *control) plant(ctx context.Context) error {
 	return c.awaitRestart(ctx)
 }
 
-// pod says the control and ends, again and again. It runs the image of Vault, which
-// is on the nodes.
+// sayTwice says the control, ends, and says it again in the container's second life, which
+// lasts: of a container that ends again and again the kubelet removes what was read a
+// moment ago.
+const sayTwice = `printf '%s\n' "$CONTROL"
+[ ! -e /said/once ] || exec sleep 3600
+printf '%s' "$CONTROL" > /dev/termination-log
+: > /said/once
+exit 1`
+
+// pod says the control in two lives. It runs the image of Vault, which is on the nodes.
 func (c *control) pod(ctx context.Context) (*corev1.Pod, error) {
 	set, err := c.client.AppsV1().StatefulSets(c.target.Namespace).Get(ctx, c.target.StatefulSet, metav1.GetOptions{})
 	if err != nil {
@@ -117,13 +125,15 @@ func (c *control) pod(ctx context.Context) (*corev1.Pod, error) {
 			RestartPolicy: corev1.RestartPolicyAlways, AutomountServiceAccountToken: &no,
 			ImagePullSecrets: template.ImagePullSecrets, TerminationGracePeriodSeconds: &grace,
 			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+				RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user, FSGroup: &user,
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
+			Volumes: []corev1.Volume{{Name: "said", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
 			Containers: []corev1.Container{{
 				Name: "control", Image: template.Containers[i].Image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command: []string{"/bin/sh", "-c", `printf '%s\n' "$CONTROL"; printf '%s' "$CONTROL" > /dev/termination-log; exit 1`},
-				Env:     []corev1.EnvVar{{Name: "CONTROL", Value: string(c.needle.Value)}},
+				Command:      []string{"/bin/sh", "-c", sayTwice},
+				Env:          []corev1.EnvVar{{Name: "CONTROL", Value: string(c.needle.Value)}},
+				VolumeMounts: []corev1.VolumeMount{{Name: "said", MountPath: "/said"}},
 				SecurityContext: &corev1.SecurityContext{
 					AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
 					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -133,7 +143,7 @@ func (c *control) pod(ctx context.Context) (*corev1.Pod, error) {
 	}, nil
 }
 
-// awaitRestart waits until the planted container ran twice.
+// awaitRestart waits until the planted container runs the second time.
 func (c *control) awaitRestart(ctx context.Context) error {
 	state := "it is not there"
 	err := wait.PollUntilContextTimeout(ctx, controlPoll, restartTimeout, true, func(ctx context.Context) (bool, error) {
@@ -147,7 +157,7 @@ func (c *control) awaitRestart(ctx context.Context) error {
 			if s.State.Waiting != nil {
 				state = "it waits: " + s.State.Waiting.Reason
 			}
-			if s.RestartCount > 0 {
+			if s.RestartCount > 0 && s.State.Running != nil {
 				return true, nil
 			}
 		}

@@ -170,7 +170,7 @@ func (c *cluster) started(list string, o object) object {
 	name := o["metadata"].(object)["name"].(string)
 	container := o["spec"].(object)["containers"].([]any)[0].(object)
 	value := container["env"].([]any)[0].(object)["value"].(string)
-	o["status"] = object{"containerStatuses": []object{{"name": "control", "containerID": "x", "restartCount": 1,
+	o["status"] = object{"containerStatuses": []object{{"name": "control", "containerID": "x", "restartCount": 1, "state": object{"running": object{}},
 		"lastState": object{"terminated": object{"message": value}}}}}
 	for _, previous := range []string{"", "true"} {
 		c.logs["/api/v1/namespaces/vault/pods/"+name+"/log previous="+previous] = value
