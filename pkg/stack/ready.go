@@ -67,7 +67,9 @@ func (w *waiter) wait(ctx context.Context) error {
 		if missing == nil {
 			return true, nil
 		}
-		if ctx.Err() == nil && (last == nil || missing.Error() != last.Error()) {
+		// What a look says that the deadline cut short is not the reason, unless there was
+		// no other look.
+		if last == nil || ctx.Err() == nil && missing.Error() != last.Error() {
 			slog.Info("waiting for the stack", "for", missing.Error(), "since", time.Since(start).Round(100*time.Millisecond))
 			last = missing
 		}
