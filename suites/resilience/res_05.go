@@ -41,7 +41,11 @@ var _ = conformance.It(res05, conformance.Chaos, func(ctx ginkgo.SpecContext, r 
 	var direct []attempt
 	return trial.Outages(ctx, r, trial.Plan{
 		Make: func(_ context.Context, states []target.PodState, active target.PodState) (fault.Fault, error) {
-			return partitionOf(r, states, active)
+			p, err := trial.Partition(r, states, active, partitionLife)
+			if err != nil {
+				return nil, err // not p: a nil partition is no nil fault
+			}
+			return p, nil
 		},
 		Hold: func(ctx context.Context, hit trial.Struck) error {
 			var err error
@@ -60,25 +64,6 @@ var _ = conformance.It(res05, conformance.Chaos, func(ctx ginkgo.SpecContext, r 
 		return noneAcknowledged(res.Active, elected, reelected(res, elected), r.Traffic.Ops())
 	})
 })
-
-// partitionOf cuts off the zone of the active pod.
-func partitionOf(r *conformance.Case, states []target.PodState, active target.PodState) (fault.Fault, error) {
-	if active.Zone == "" {
-		return nil, r.Skip("node %s of the active pod %s has no label %s, so there is no zone to cut off", active.Pod.Spec.NodeName, active.Pod.Name, target.ZoneLabel)
-	}
-	p := &fault.ZonePartition{Env: r.Faults, Zone: active.Zone, Duration: partitionLife}
-	for _, s := range states {
-		if s.Zone == active.Zone {
-			p.Inside = append(p.Inside, s.Pod.Name)
-		} else {
-			p.Outside = append(p.Outside, s.Pod.Name)
-		}
-	}
-	if 2*len(p.Outside) <= len(states) {
-		return nil, r.Skip("%d of %d Vault pods are in zone %s: the rest has no majority to elect with", len(p.Inside), len(states), active.Zone)
-	}
-	return p, nil
-}
 
 // holdPartition keeps the partition until another pod is active and a while
 // longer, and tries to write to the cut-off pod meanwhile.

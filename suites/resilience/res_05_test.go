@@ -78,15 +78,15 @@ func TestPartitionNeedsAMajorityOutside(t *testing.T) {
 	}
 	r := &conformance.Case{}
 	three := []target.PodState{state("vault-0", "a"), state("vault-1", "b"), state("vault-2", "c")}
-	if f, err := partitionOf(r, three, three[0]); err != nil || f.Target() != "a (vault-0)" {
+	if f, err := trial.Partition(r, three, three[0], partitionLife); err != nil || f.Target() != "a (vault-0)" {
 		t.Errorf("fault %v (%v)", f, err)
 	}
 	same := []target.PodState{state("vault-0", "a"), state("vault-1", "a"), state("vault-2", "c")}
-	if _, err := partitionOf(r, same, same[0]); err == nil {
+	if _, err := trial.Partition(r, same, same[0], partitionLife); err == nil {
 		t.Error("a zone with the majority of pods is cut off")
 	}
 	nowhere := []target.PodState{state("vault-0", "")}
-	if _, err := partitionOf(r, nowhere, nowhere[0]); err == nil {
+	if _, err := trial.Partition(r, nowhere, nowhere[0], partitionLife); err == nil {
 		t.Error("a pod without zone is cut off")
 	}
 }

@@ -70,21 +70,10 @@ var _ = conformance.It(act07, conformance.Chaos, func(ctx ginkgo.SpecContext, r 
 // isolation cuts the zone of the active pod off from the other Vault pods and
 // the API server.
 func isolation(ctx context.Context, r *conformance.Case, states []target.PodState, active target.PodState) (fault.Fault, error) {
-	if active.Zone == "" {
-		return nil, r.Skip("node %s of the active pod %s has no label %s, so there is no zone to cut off", active.Pod.Spec.NodeName, active.Pod.Name, target.ZoneLabel)
+	p, err := trial.Partition(r, states, active, isolationLife)
+	if err != nil {
+		return nil, err
 	}
-	p := &fault.ZonePartition{Env: r.Faults, Zone: active.Zone, Duration: isolationLife}
-	for _, s := range states {
-		if s.Zone == active.Zone {
-			p.Inside = append(p.Inside, s.Pod.Name)
-		} else {
-			p.Outside = append(p.Outside, s.Pod.Name)
-		}
-	}
-	if 2*len(p.Outside) <= len(states) {
-		return nil, r.Skip("%d of %d Vault pods are in zone %s: the rest has no majority to elect with", len(p.Inside), len(states), active.Zone)
-	}
-	var err error
 	if p.External, err = r.Faults.APIServerAddresses(ctx); err != nil {
 		return nil, r.CannotTell(err)
 	}

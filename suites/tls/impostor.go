@@ -88,7 +88,7 @@ func (i *impostor) manifest(template corev1.PodTemplateSpec, name, run string) *
 	for n := range spec.InitContainers { // where a sidecar may be too
 		i.settle(&spec.InitContainers[n])
 	}
-	for _, volume := range claimed(spec) {
+	for _, volume := range target.Unclaimed(*spec) {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	return &corev1.Pod{
@@ -115,24 +115,6 @@ func (i *impostor) settle(c *corev1.Container) {
 		}
 		c.Lifecycle, c.LivenessProbe = nil, nil
 	}
-}
-
-// claimed names the volumes that are mounted and not in the spec: a StatefulSet makes them
-// from its claims.
-func claimed(spec *corev1.PodSpec) []string {
-	known, missing := map[string]bool{}, []string{}
-	for _, v := range spec.Volumes {
-		known[v.Name] = true
-	}
-	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, m := range c.VolumeMounts {
-			if !known[m.Name] {
-				known[m.Name] = true
-				missing = append(missing, m.Name)
-			}
-		}
-	}
-	return missing
 }
 
 // metByNobody refuses labels by which clients, peers or the StatefulSet would take the
