@@ -73,6 +73,11 @@ plain-test: plain suites ## The suites have to name every weakness of the plain 
 plain-remove: tool ## Delete the plain Vault with its volumes
 	$(RUN) plain-remove
 
+.PHONY: sabotage
+sabotage: up suites ## The suites are killed at random moments and robbed of their means: nothing may be left, nothing certified
+	go test -count=1 -timeout 90m -tags e2e ./fixtures/sabotage/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)" -cluster $(CLUSTER) \
+	  -suites "$(abspath $(BIN)/suites.test)" -vaultproof "$(abspath $(TOOL))"
+
 .PHONY: clean
 clean: tool ## recover, then delete cluster, containers and artifacts; keeps the image cache
 	$(RUN) clean
