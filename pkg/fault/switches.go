@@ -23,7 +23,8 @@ type CustodyFault struct {
 	// Method is an RPC of Secret Manager, such as AccessSecretVersion; empty
 	// means all.
 	Method string
-	// Secret is the id of a secret; empty means all.
+	// Secret is the id of a secret, or with * at its end the start of the ids of many;
+	// empty means all.
 	Secret string
 }
 

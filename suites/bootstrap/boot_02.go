@@ -27,7 +27,7 @@ const (
 )
 
 var boot02 = conformance.Check{
-	ID: "BOOT-02", Area: area, Level: conformance.Must,
+	ID: "BOOT-02", Area: area, Level: conformance.Must, Manner: conformance.Beside,
 	Assertion: "custody took a write and gave it back before sys/init; while it is denied, Vault stays initialized=false",
 	Source:    "bank-vaults internal/vault/operator_client.go:105, kvTester",
 	Observe: "a twin of the Vault pods with empty storage, while custody denies AddSecretVersion: its sys/init and its sidecar's log; " +
@@ -40,8 +40,8 @@ var _ = conformance.It(boot02, conformance.Conformance, func(ctx ginkgo.SpecCont
 		return r.Skip("this custody cannot be made to deny a write")
 	}
 	began := time.Now()
-	prefix := r.Target.CustodyPrefix + "-twin-"
-	outage := &fault.CustodyOutage{Switch: r.CustodySwitch, Prefix: prefix, Fault: fault.CustodyFault{Mode: "deny", Method: addCall}}
+	outage := &fault.CustodyOutage{Switch: r.CustodySwitch, Prefix: twinPrefix(r) + "-",
+		Fault: fault.CustodyFault{Mode: "deny", Method: addCall, Secret: twinPrefix(r) + "-*"}}
 	denied, err := trial.Strike(ctx, r, 1, outage)
 	if err != nil {
 		return err

@@ -38,14 +38,23 @@ const (
 type twin struct {
 	target *target.Target
 	pod    *corev1.Pod
-	// prefix of its secrets in custody.
-	prefix string
-	erase  eraser
+	// prefix of its secrets in custody, and that of all twins of this run.
+	prefix, run string
+	erase       eraser
 }
 
 // eraser is the part of custody that removes what a twin left there.
 type eraser interface {
 	Delete(ctx context.Context, id string) error
+}
+
+// twins begins the names of the secrets of all twins of a Vault.
+func twins(t *target.Target) string { return t.CustodyPrefix + "-twin-" }
+
+// twinPrefix begins the names of the secrets of a check's twin. Other checks may have
+// twins at the same time.
+func twinPrefix(r *conformance.Case) string {
+	return twins(r.Target) + r.ID + "-" + strings.ToLower(r.Check.ID)
 }
 
 // startTwin makes a twin, changed by edit, and waits until its containers run. It is
@@ -54,7 +63,7 @@ func startTwin(ctx context.Context, r *conformance.Case, edit func(*corev1.PodSp
 	if r.Target.SidecarContainer == "" {
 		return nil, r.Skip("the pods of StatefulSet %s have no bootstrap container", r.Target.StatefulSet)
 	}
-	tw := &twin{target: r.Target, prefix: r.Target.CustodyPrefix + "-twin-" + r.ID}
+	tw := &twin{target: r.Target, prefix: twinPrefix(r), run: twins(r.Target) + r.ID + "-"}
 	if err := tw.mayErase(ctx, r); err != nil {
 		return nil, err
 	}
@@ -270,7 +279,9 @@ func (tw *twin) remove(ctx context.Context) error {
 		return err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, tw.target.CustodyPrefix+"-twin-") {
+		// What a run that died left goes too; what other twins of this run have is in use.
+		ours, others := strings.HasPrefix(name, tw.prefix+"-"), strings.HasPrefix(name, tw.run)
+		if !strings.HasPrefix(name, twins(tw.target)) || others && !ours {
 			continue
 		}
 		if err := tw.erase.Delete(ctx, name); err != nil && !errors.Is(err, custody.ErrNotFound) {

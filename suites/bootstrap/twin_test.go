@@ -54,7 +54,7 @@ func twinOfTheStack(t *testing.T) (*twin, appsv1.StatefulSet, []corev1.Service) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	tw := &twin{prefix: "vault-twin-r1", target: &target.Target{
+	tw := &twin{prefix: "vault-twin-r1-boot-14", run: "vault-twin-r1-", target: &target.Target{
 		Namespace: "vault", StatefulSet: "vault", Container: "vault", SidecarContainer: "bootstrap", CustodyPrefix: "vault", Selector: selector,
 	}}
 	// What the stack sets as variables may be arguments elsewhere.
@@ -110,7 +110,7 @@ func TestTwinKeepsWhatIsTested(t *testing.T) {
 			env[e.Name] = e.Value
 		}
 		if c.Name == "bootstrap" {
-			if env["CUSTODY_PREFIX"] != "vault-twin-r1" || env["FENCE"] != "false" {
+			if env["CUSTODY_PREFIX"] != "vault-twin-r1-boot-14" || env["FENCE"] != "false" {
 				t.Errorf("the sidecar's prefix is %q and fencing %q", env["CUSTODY_PREFIX"], env["FENCE"])
 			}
 			for _, name := range []string{"PEERS", "SNAPSHOT_URL"} {
@@ -216,13 +216,13 @@ func (m *memory) Delete(_ context.Context, id string) error {
 
 func TestTwinLeavesNothing(t *testing.T) {
 	tw, _, _ := twinOfTheStack(t)
-	store := &memory{names: []string{"other", "vault-twin-r0-init-claim", "vault-twin-r1-unseal-share-0", "vault-unseal-share-0"}}
+	store := &memory{names: []string{"other", "vault-twin-r0-init-claim", "vault-twin-r1-boot-02-init-claim", "vault-twin-r1-boot-14-unseal-share-0", "vault-unseal-share-0"}}
 	client := fake.NewClientset(tw.pod)
 	tw.target.Client, tw.target.Custody, tw.erase = client, store, store
 	if err := tw.remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"vault-twin-r0-init-claim", "vault-twin-r1-unseal-share-0"}; !slices.Equal(store.deleted, want) {
+	if want := []string{"vault-twin-r0-init-claim", "vault-twin-r1-boot-14-unseal-share-0"}; !slices.Equal(store.deleted, want) {
 		t.Errorf("deleted %v, want %v", store.deleted, want)
 	}
 	pods, err := client.CoreV1().Pods("vault").List(t.Context(), metav1.ListOptions{})

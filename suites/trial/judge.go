@@ -61,7 +61,10 @@ func Outages(ctx context.Context, r *conformance.Case, p Plan, judge func(Result
 	if err != nil {
 		return err
 	}
-	return WithinBudget(results, p.Outage)
+	if err := WithinBudget(results, p.Outage); err != nil {
+		return excused(r, results, err)
+	}
+	return nil
 }
 
 // WithinBudget judges the 95th percentile of the outages; of fewer than twenty

@@ -57,6 +57,7 @@ type Result struct {
 	Undone time.Time // when the fault was over; of one with nothing to undo, when Vault was whole
 	End    time.Time
 	Outage probe.Window
+	Late   time.Duration // of the load's own operations, at most
 	Phases report.Phases
 	Events []timeline.Event // of the whole run up to End
 }

@@ -95,6 +95,7 @@ func Run(ctx context.Context, r *conformance.Case, n int, p Plan) (Result, error
 
 	res.Undone, res.End, res.Events = record.RecoveredAt, span.End, r.Log.Events()
 	res.Outage = probe.Outage(res.Events, span.Fault, span.End)
+	res.Late = r.Traffic.Lateness(span.Fault, span.End)
 	res.Phases = probe.Phases(res.Events, probe.Hit{At: res.At, Until: span.End, Active: res.Active, Service: r.Target.ActiveService})
 	record.OutageMS, record.Phases = res.Outage.MS(), res.Phases
 	r.Fault(record)
@@ -157,6 +158,7 @@ func AwaitWhole(ctx context.Context, t *target.Target) ([]target.PodState, error
 func measure(r *conformance.Case, n int, res Result, a probe.Availability) {
 	name := func(what string) string { return Name(r, n, what) }
 	r.Measure(name("outage_ms"), math.Round(res.Outage.MS()))
+	r.Measure(name("prober_late_ms"), float64(res.Late.Milliseconds()))
 	r.Measure(name("failed_operations_total"), float64(a.Total-a.OK))
 	r.Measure(name("operations_total"), float64(a.Total))
 }
