@@ -14,16 +14,17 @@ ARGS      ?=
 QUESTION  ?= matrix
 VAULT     ?= vault
 TARGET    ?=
+RUN       ?= $(ARTIFACTS)/latest
 
 BIN  := bin
 TOOL := $(BIN)/vaultproof
-RUN  := $(TOOL) -cluster $(CLUSTER) -images $(IMAGES) -artifacts $(ARTIFACTS)
+VP   := $(TOOL) -cluster $(CLUSTER) -images $(IMAGES) -artifacts $(ARTIFACTS)
 # Which Vault: the one in a namespace, or the one that a file tells of.
 WHICH = $(if $(TARGET),-target $(abspath $(TARGET)),-namespace $(NAMESPACE))
 
 .PHONY: certify
 certify: up suites ## Cluster, stack, suites, report: prints the verdict and the path of the page
-	$(BIN)/suites.test -test.timeout 0 -kubeconfig "$$($(RUN) kubeconfig)" -cluster-name $(CLUSTER) \
+	$(BIN)/suites.test -test.timeout 0 -kubeconfig "$$($(VP) kubeconfig)" -cluster-name $(CLUSTER) \
 	  $(WHICH) -profile $(PROFILE) -artifacts "$(abspath $(ARTIFACTS))" -seed $(SEED) -trials $(TRIALS) $(ARGS)
 
 .PHONY: test
@@ -31,27 +32,31 @@ test: lint vulnerabilities unit smoke ## Lint, vulnerability check, race unit te
 
 .PHONY: up
 up: tool ## Images, cluster, Secret Manager, Chaos Mesh and the hardened stack
-	$(RUN) up
+	$(VP) up
 
 .PHONY: images
 images: tool ## Build or pull every image (IMAGES=pull|build|auto)
-	$(RUN) images
+	$(VP) images
 
 .PHONY: cluster
 cluster: tool ## The multi-zone kind cluster; leaves one that is up alone
-	$(RUN) cluster
+	$(VP) cluster
 
 .PHONY: cluster-down
 cluster-down: tool ## Delete the kind cluster
-	$(RUN) cluster-down
+	$(VP) cluster-down
 
 .PHONY: recover
 recover: tool ## Undo what a run that died left behind: chaos objects, cordons, probes
-	$(RUN) recover
+	$(VP) recover
+
+.PHONY: rejudge
+rejudge: tool ## Judge a stored run again without a cluster (RUN=artifacts/<id>)
+	$(TOOL) rejudge "$(RUN)"
 
 .PHONY: leakscan
 leakscan: tool ## Search the running target for its secrets: objects, logs, nodes' disks, artifacts
-	$(RUN) $(WHICH) $(ARGS) leakscan
+	$(VP) $(WHICH) $(ARGS) leakscan
 
 .PHONY: checks
 checks: suites ## List the checks
@@ -63,24 +68,24 @@ docs: go ## Write suites/CHECKS.md from the specs
 
 .PHONY: plain
 plain: tool ## A Vault by a chart's defaults beside the stack (needs `make up`), to be looked at
-	$(RUN) plain
+	$(VP) plain
 
 .PHONY: plain-test
 plain-test: plain suites ## The suites have to name every weakness of the plain Vault, and no other
-	go test -count=1 -timeout 20m -tags e2e ./fixtures/plain/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)" -suites "$(abspath $(BIN)/suites.test)"
+	go test -count=1 -timeout 20m -tags e2e ./fixtures/plain/e2e -v -args -kubeconfig "$$($(VP) kubeconfig)" -suites "$(abspath $(BIN)/suites.test)"
 
 .PHONY: plain-remove
 plain-remove: tool ## Delete the plain Vault with its volumes
-	$(RUN) plain-remove
+	$(VP) plain-remove
 
 .PHONY: sabotage
 sabotage: up suites ## The suites are killed at random moments and robbed of their means: nothing may be left, nothing certified
-	go test -count=1 -timeout 90m -tags e2e ./fixtures/sabotage/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)" -cluster $(CLUSTER) \
+	go test -count=1 -timeout 90m -tags e2e ./fixtures/sabotage/e2e -v -args -kubeconfig "$$($(VP) kubeconfig)" -cluster $(CLUSTER) \
 	  -suites "$(abspath $(BIN)/suites.test)" -vaultproof "$(abspath $(TOOL))"
 
 .PHONY: clean
 clean: tool ## recover, then delete cluster, containers and artifacts; keeps the image cache
-	$(RUN) clean
+	$(VP) clean
 
 .PHONY: unit
 unit: go ## Unit tests under the race detector
@@ -88,7 +93,7 @@ unit: go ## Unit tests under the race detector
 
 .PHONY: smoke
 smoke: up ## End-to-end proof of the fixtures on the kind cluster
-	go test -count=1 -timeout 20m -tags e2e ./fixtures/environment/e2e -v -args -kubeconfig "$$($(RUN) kubeconfig)"
+	go test -count=1 -timeout 20m -tags e2e ./fixtures/environment/e2e -v -args -kubeconfig "$$($(VP) kubeconfig)"
 
 .PHONY: lab
 lab: go ## Real Vaults and crashing sidecars without a cluster (QUESTION=matrix|race|idle|scan, VAULT=binary)

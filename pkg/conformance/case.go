@@ -35,6 +35,8 @@ type Case struct {
 	Power fault.NodePower
 	// Trials is how often each fault is to be injected.
 	Trials int
+	// Walk is how long a random walk through faults goes on.
+	Walk time.Duration
 	// Budget is how long an outage may last; 0 if none is set for the check.
 	Budget time.Duration
 	// ID of the run, a label on all that it creates; Dir is its directory.

@@ -143,6 +143,7 @@ func TestFlags(t *testing.T) {
 
 func TestDeadKubeconfig(t *testing.T) {
 	t.Setenv("KUBECONFIG", "")
+	t.Setenv("KUBERNETES_SERVICE_HOST", "") // not even in a pod
 	if _, err := DefaultOptions().restConfig(); err == nil || !strings.Contains(err.Error(), "-kubeconfig") {
 		t.Errorf("without a kubeconfig: %v", err)
 	}

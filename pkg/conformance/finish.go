@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vaultproof/vaultproof/pkg/baseline"
 	"github.com/vaultproof/vaultproof/pkg/report"
 )
 
@@ -38,6 +39,9 @@ func (s *session) finish(ctx context.Context) (report.Verdict, error) {
 	}
 	errs = append(errs, s.log.Close(), s.journal.Close())
 	r := s.report(time.Now())
+	if s.baseline != nil {
+		r.Baseline = baseline.Compare(r, s.baseline)
+	}
 	report.Judge(r, s.required)
 	errs = append(errs,
 		report.Write(s.dir, r, s.log.Events()),

@@ -18,7 +18,8 @@ import (
 
 // Options are what a run can be told. DefaultOptions fills in all of them.
 type Options struct {
-	// Kubeconfig is the path of the kubeconfig; empty means $KUBECONFIG.
+	// Kubeconfig is the path of the kubeconfig; empty means $KUBECONFIG, or the
+	// service account of the pod that runs this.
 	Kubeconfig string
 	// Context in the kubeconfig; empty means its current one.
 	Context string
@@ -41,10 +42,15 @@ type Options struct {
 	Artifacts string
 	// Trials is how often each fault is injected.
 	Trials int
+	// Walk is how long the random walk through all faults goes on.
+	Walk time.Duration
 	// CustodyEndpoint overrides the address of custody (host:port).
 	CustodyEndpoint string
 	// Budgets is a file of outage budgets.
 	Budgets string
+	// Baseline is the report.json of an earlier run, or its directory, that this
+	// one must not be worse than. Empty means: no comparison.
+	Baseline string
 	// CustodyAdmin and KindCluster name what can break custody and nodes, for
 	// the program that makes CustodySwitch and Power of them.
 	CustodyAdmin, KindCluster string
@@ -60,7 +66,7 @@ type Options struct {
 
 // DefaultOptions are those of a run without any flag.
 func DefaultOptions() Options {
-	return Options{Profile: "certify", Artifacts: "artifacts", Trials: 1, Out: os.Stdout}
+	return Options{Profile: "certify", Artifacts: "artifacts", Trials: 1, Walk: 10 * time.Minute, Out: os.Stdout}
 }
 
 // ErrNotAsked means that the process was given none of our flags, so it was
@@ -69,7 +75,7 @@ var ErrNotAsked = errors.New("no cluster was given: run with -args -kubeconfig F
 
 var flagNames = []string{
 	"kubeconfig", "context", "namespace", "target", "cluster-name", "profile", "run-checks", "seed",
-	"artifacts", "trials", "custody-endpoint", "budgets", "list",
+	"artifacts", "trials", "walk", "custody-endpoint", "budgets", "baseline", "list",
 	"custody-admin", "kind-cluster",
 }
 
@@ -86,7 +92,7 @@ func registerFlags(set *flag.FlagSet, d Options) {
 			set.String(name, value, usage)
 		}
 	}
-	text("kubeconfig", d.Kubeconfig, "kubeconfig of the cluster with the Vault to test; default $KUBECONFIG")
+	text("kubeconfig", d.Kubeconfig, "kubeconfig of the cluster with the Vault to test; default $KUBECONFIG, in a pod its service account")
 	text("context", d.Context, "context in the kubeconfig; default its current one")
 	text("namespace", d.Namespace, "namespace of the Vault; default: find the only one")
 	text("target", d.TargetFile, "YAML file that says what cannot be found of the Vault by labels; default: find all")
@@ -96,8 +102,10 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("seed", "0", "seed of order, targets and timing; 0 takes one from the clock")
 	text("artifacts", d.Artifacts, "directory for the run's results")
 	text("trials", strconv.Itoa(d.Trials), "how often each fault is injected")
+	text("walk", d.Walk.String(), "how long the random walk through all faults (RES-13) goes on, one fault a minute")
 	text("custody-endpoint", d.CustodyEndpoint, "host:port of custody as this machine reaches it; default as in ConfigMap vault-custody")
 	text("budgets", d.Budgets, "YAML file of outage budgets, ID: duration")
+	text("baseline", d.Baseline, "report.json of an earlier run: what passed then has to pass now, and no fault may take longer beyond the noise of both runs")
 	text("custody-admin", "", "URL of the admin interface of a custody server made for tests; default: that of the kind cluster, if vaultproof made it")
 	text("kind-cluster", "", "kind cluster made by vaultproof whose nodes may be turned off; default: the one that -cluster-name names, if vaultproof made it")
 	if set.Lookup("list") == nil {
@@ -125,7 +133,7 @@ func optionsFrom(set *flag.FlagSet) (Options, error) {
 	o.Kubeconfig, o.Context, o.Namespace = text("kubeconfig"), text("context"), text("namespace")
 	o.TargetFile = text("target")
 	o.ClusterName, o.Profile, o.Artifacts = text("cluster-name"), text("profile"), text("artifacts")
-	o.CustodyEndpoint, o.Budgets = text("custody-endpoint"), text("budgets")
+	o.CustodyEndpoint, o.Budgets, o.Baseline = text("custody-endpoint"), text("budgets"), text("baseline")
 	o.CustodyAdmin, o.KindCluster = text("custody-admin"), text("kind-cluster")
 	o.List = text("list") == "true"
 	for glob := range strings.SplitSeq(text("run-checks"), ",") {
@@ -140,17 +148,39 @@ func optionsFrom(set *flag.FlagSet) (Options, error) {
 	if o.Trials, err = strconv.Atoi(text("trials")); err != nil || o.Trials < 1 {
 		return o, fmt.Errorf("-trials %s is no whole number from 1 on", text("trials"))
 	}
+	if o.Walk, err = time.ParseDuration(text("walk")); err != nil || o.Walk < time.Minute {
+		return o, fmt.Errorf("-walk %s is no time such as 10m, of a minute at least", text("walk"))
+	}
 	return o, nil
 }
 
-// restConfig loads the kubeconfig that the options name.
+// restConfig loads the kubeconfig that the options name, or, in a pod that was given
+// none, the credentials of its service account.
 func (o Options) restConfig() (*rest.Config, error) {
 	path := o.Kubeconfig
 	if path == "" {
 		path = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
 	}
+	config, err := o.load(path)
+	if err != nil {
+		return nil, err
+	}
+	// The default of 5 requests a second would stretch every observation.
+	config.QPS, config.Burst = 50, 100
+	config.UserAgent = "vaultproof"
+	return config, nil
+}
+
+func (o Options) load(path string) (*rest.Config, error) {
 	if path == "" {
-		return nil, errors.New("no kubeconfig was given: pass -kubeconfig FILE or set $KUBECONFIG")
+		config, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("no kubeconfig was given: pass -kubeconfig FILE or set $KUBECONFIG")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the service account of this pod cannot be used (%w): mount its token (automountServiceAccountToken), or pass -kubeconfig FILE", err)
+		}
+		return config, nil
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{Precedence: strings.Split(path, string(os.PathListSeparator)), WarnIfAllMissing: false}
 	if o.Kubeconfig != "" {
@@ -161,9 +191,6 @@ func (o Options) restConfig() (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the kubeconfig %s cannot be used (%w): check the path given with -kubeconfig and the -context", path, err)
 	}
-	// The default of 5 requests a second would stretch every observation.
-	config.QPS, config.Burst = 50, 100
-	config.UserAgent = "vaultproof"
 	return config, nil
 }
 

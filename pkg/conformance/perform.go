@@ -71,7 +71,7 @@ func (s *session) newCase(check Check, later func(func(context.Context) error)) 
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(check.ID))
 	return &Case{
-		Check: check, Target: s.target, Log: s.log, Trials: s.opts.Trials, Faults: s.faults,
+		Check: check, Target: s.target, Log: s.log, Trials: s.opts.Trials, Walk: s.opts.Walk, Faults: s.faults,
 		Budget: s.budgets[check.ID], ID: s.runID, Dir: s.dir, session: s, later: later,
 		CustodySwitch: s.opts.CustodySwitch, Power: s.opts.Power,
 		Rand:         rand.New(rand.NewPCG(uint64(s.seed), h.Sum64())),

@@ -52,18 +52,22 @@ func chosen(required []string, globs []string, checks []Check) ([]string, error)
 	return ids, err
 }
 
+// match picks the checks that one of the globs names and none that begins with an
+// exclamation mark does.
 func match(globs []string, checks []Check) ([]string, error) {
 	var ids []string
 	for _, c := range checks {
+		in, out := false, false
 		for _, g := range globs {
-			hit, err := path.Match(g, c.ID)
+			glob, excludes := strings.CutPrefix(g, "!")
+			hit, err := path.Match(glob, c.ID)
 			if err != nil {
 				return nil, fmt.Errorf("%q is no glob over check ids, such as ACT-*: %w", g, err)
 			}
-			if hit {
-				ids = append(ids, c.ID)
-				break
-			}
+			in, out = in || hit && !excludes, out || hit && excludes
+		}
+		if in && !out {
+			ids = append(ids, c.ID)
 		}
 	}
 	return ids, nil

@@ -18,6 +18,7 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/vaultproof/vaultproof/pkg/alert"
+	"github.com/vaultproof/vaultproof/pkg/baseline"
 	"github.com/vaultproof/vaultproof/pkg/fault"
 	"github.com/vaultproof/vaultproof/pkg/leak"
 	"github.com/vaultproof/vaultproof/pkg/report"
@@ -37,6 +38,7 @@ type session struct {
 	started            time.Time
 	required, selected []string
 	budgets            Budgets
+	baseline           *report.Report // nil where there is nothing to compare with
 
 	log     *timeline.Log
 	journal *fault.Journal
@@ -80,6 +82,11 @@ func newSession(opts Options) (*session, error) {
 	}
 	if s.budgets, err = LoadBudgets(opts.Budgets); err != nil {
 		return nil, err
+	}
+	if opts.Baseline != "" {
+		if s.baseline, err = baseline.Load(opts.Baseline); err != nil {
+			return nil, err
+		}
 	}
 	s.runID = runID(s.started)
 	s.dir = filepath.Join(opts.Artifacts, s.runID)

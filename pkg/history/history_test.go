@@ -3,6 +3,7 @@ package history
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -22,7 +23,13 @@ func read(value string, version int, from, to int64) Op {
 
 func TestSaveAndLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.ndjson")
-	want := []Op{write("a", 0, 1, 0, 1, OK), read("a", 1, 2, 3), write("b", 1, 0, 4, 5, Unknown)}
+	want := []Op{
+		write("a", 0, 1, 0, 1, OK), read("a", 1, 2, 3), write("b", 1, 0, 4, 5, Unknown),
+		{Kind: Append, Key: "j", Value: "e1", Outcome: OK},
+		{Kind: Encrypt, Key: "t", Value: "d1", Outcome: OK}, {Kind: Decrypt, Key: "t", Value: "d2", Want: "d1", Outcome: OK},
+		{Kind: Issue, Key: "token-17", Outcome: OK, Expires: 5}, {Kind: Use, Key: "token-17", Outcome: Fail, Denied: true},
+		{Kind: Revoke, Key: "lease-4", Outcome: OK},
+	}
 	if err := Save(path, want); err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +49,13 @@ func TestSaveAndLoad(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("saving left %d files behind (%v), want the history alone", len(entries), err)
 	}
+	state := Final{Rate: 100, Registers: map[string]State{"k": {2, "b"}}, Journals: map[string][]string{"j": {"e1"}}}
+	if err := SaveFinal(path, state); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := LoadFinal(path); err != nil || !reflect.DeepEqual(got, state) {
+		t.Errorf("loaded the final state %+v (%v), want %+v", got, err, state)
+	}
 	if err := Save(filepath.Join(path, "below-a-file"), want); err == nil {
 		t.Error("saving below a file succeeded")
 	}
@@ -49,12 +63,22 @@ func TestSaveAndLoad(t *testing.T) {
 
 func TestLoadRefusesBrokenHistories(t *testing.T) {
 	for name, text := range map[string]string{
-		"cut short":    `{"kind":"read","key":"k","outcome":"ok"}` + "\n" + `{"kind":"wri`,
-		"no outcome":   `{"kind":"read","key":"k"}`,
-		"unknown kind": `{"kind":"delete","key":"k","outcome":"ok"}`,
-		"no key":       `{"kind":"read","outcome":"ok"}`,
-		"back in time": `{"kind":"read","key":"k","outcome":"ok","call":5,"return":4}`,
-		"no value":     `{"kind":"write","key":"k","outcome":"ok"}`,
+		"cut short":                `{"kind":"read","key":"k","outcome":"ok"}` + "\n" + `{"kind":"wri`,
+		"no outcome":               `{"kind":"read","key":"k"}`,
+		"unknown kind":             `{"kind":"delete","key":"k","outcome":"ok"}`,
+		"no key":                   `{"kind":"read","outcome":"ok"}`,
+		"back in time":             `{"kind":"read","key":"k","outcome":"ok","call":5,"return":4}`,
+		"no value":                 `{"kind":"write","key":"k","outcome":"ok"}`,
+		"no entry":                 `{"kind":"append","key":"j","outcome":"ok"}`,
+		"no digest":                `{"kind":"encrypt","key":"t","outcome":"ok"}`,
+		"nothing wanted":           `{"kind":"decrypt","key":"t","outcome":"ok","value":"d"}`,
+		"nothing came out":         `{"kind":"decrypt","key":"t","outcome":"ok","want":"d"}`,
+		"no expiry":                `{"kind":"issue","key":"token-1","outcome":"ok","call":5,"return":6}`,
+		"expiry of nothing":        `{"kind":"revoke","key":"token-1","outcome":"ok","expires":6}`,
+		"denied write":             `{"kind":"write","key":"k","value":"v","outcome":"fail","denied":true}`,
+		"denied and good":          `{"kind":"use","key":"token-1","outcome":"ok","denied":true}`,
+		"a token for its own name": `{"kind":"use","key":"hvs.CAESIJ","outcome":"ok"}`,
+		"a lease for its own name": `{"kind":"use","key":"database/creds/app/x1","outcome":"ok"}`,
 	} {
 		path := filepath.Join(t.TempDir(), "history.ndjson")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -62,6 +86,8 @@ func TestLoadRefusesBrokenHistories(t *testing.T) {
 		}
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "line") {
 			t.Errorf("%s: Load says %v, want an error that names the line", name, err)
+		} else if strings.Contains(err.Error(), "CAESIJ") {
+			t.Errorf("%s: the error quotes the token: %v", name, err)
 		}
 	}
 }
@@ -90,7 +116,7 @@ func TestLost(t *testing.T) {
 		"no version":       {[]Op{write("a", 0, 0, 0, 1, OK)}, map[string]State{"k": {1, "a"}}, "without a version"},
 		"nothing promised": {ops[2:], map[string]State{}, ""},
 	} {
-		losses := Lost(test.ops, test.final)
+		losses := Lost(test.ops, Final{Registers: test.final})
 		switch {
 		case test.want == "" && len(losses) != 0:
 			t.Errorf("%s: found %v, want nothing", name, losses)
@@ -107,7 +133,7 @@ func TestLostIsOrdered(t *testing.T) {
 		op.Key = key
 		ops = append(ops, op)
 	}
-	losses := Lost(ops, nil)
+	losses := Lost(ops, Final{})
 	if len(losses) != 3 || losses[0].Key != "a" || losses[2].Key != "c" {
 		t.Errorf("losses are %v, want a, b, c", losses)
 	}

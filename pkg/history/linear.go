@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -42,62 +43,65 @@ type Result struct {
 	Keys, Ops, Unknown int
 
 	failed porcupine.LinearizationInfo
+	before int // the version before what failed
 }
 
-// Judging looks at one key at a time, so memory stays bounded by the longest
-// key; this is the longest that one key may take when ctx has no deadline.
+// keyPatience is the longest that one key may take when ctx has no deadline.
 const keyPatience = 5 * time.Minute
 
-// Linearizable judges every key as a compare-and-set register that does not
-// exist at first. Operations that failed, and reads without an answer, say
-// nothing and are left out; a write with an unknown outcome may take effect at
-// any time after its call, for ever, or never.
+// Linearizable judges every key that was read and written as a compare-and-set
+// register that does not exist at first. Operations that failed, and reads
+// without an answer, say nothing and are left out; a write with an unknown
+// outcome may take effect at any time after its call, for ever, or never.
+//
+// Keys are judged one by one and in stretches, so that memory does not grow
+// with the length of a history, but with how much of it happened at once.
 //
 // The deadline of ctx bounds the judgement: what is not decided by then is
 // Undecided. An error means that the history itself is unfit to be judged; an
 // empty one is, since it would prove nothing.
 func Linearizable(ctx context.Context, ops []Op) (Result, error) {
-	byKey, err := split(ops)
-	if err != nil {
+	if err := validate(ops); err != nil {
 		return Result{}, err
 	}
-	names := make([]string, 0, len(byKey))
-	result := Result{Verdict: IsLinearizable, OK: true, Keys: len(byKey)}
-	for name, history := range byKey {
-		names = append(names, name)
-		result.Ops += len(history)
-		for _, op := range history {
-			if op.Outcome == Unknown {
-				result.Unknown++
-			}
-		}
+	registers := byKey(ops, func(op Op) bool {
+		return op.Outcome == OK && (op.Kind == Read || op.Kind == Write) || op.Outcome == Unknown && op.Kind == Write
+	})
+	if len(registers) == 0 {
+		return Result{}, errors.New("judging the history: no operation has an answer, so there is nothing to judge")
 	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(registers))
 
 	var mu sync.Mutex
-	found := map[string]Verdict{}
+	result := Result{Verdict: IsLinearizable, OK: true, Keys: len(names)}
+	bad := map[string]keyResult{}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, name := range names {
 		group.Go(func() error {
-			verdict := Undecided
-			if patience, ok := remaining(ctx); ok {
-				verdict = verdictOf(porcupine.CheckOperationsTimeout(register, operations(byKey[name]), patience))
+			if err := distinct(ops, registers[name]); err != nil {
+				return err
 			}
-			if verdict != IsLinearizable {
-				mu.Lock()
-				found[name] = verdict
-				mu.Unlock()
+			r := judgeKey(ctx, ops, registers[name])
+			mu.Lock()
+			defer mu.Unlock()
+			result.Ops += r.ops
+			result.Unknown += r.unknown
+			if r.verdict != IsLinearizable {
+				bad[name] = r
 			}
 			return nil
 		})
 	}
-	_ = group.Wait() // the goroutines return no error
+	if err := group.Wait(); err != nil {
+		return Result{}, err
+	}
 
 	for _, want := range []Verdict{Violation, Undecided} {
 		for _, name := range names {
-			if found[name] == want {
-				return explain(ctx, result, want, name, byKey[name], found), nil
+			if r, ok := bad[name]; ok && r.verdict == want {
+				result.explain(ctx, name, bad)
+				return result, nil
 			}
 		}
 	}
@@ -105,27 +109,64 @@ func Linearizable(ctx context.Context, ops []Op) (Result, error) {
 	return result, nil
 }
 
+// keyResult is the judgement of one key.
+type keyResult struct {
+	verdict Verdict
+	// ops counts the operations judged, unknown those of unknown outcome.
+	ops, unknown int
+	broken       stretch // what is not linearizable
+	suspicion    string  // where the reader should look first
+}
+
+// judgeKey judges the operations at the given positions, which are of one key.
+func judgeKey(ctx context.Context, ops []Op, positions []int32) keyResult {
+	own := make([]Op, len(positions))
+	for i, p := range positions {
+		own[i] = ops[p]
+	}
+	own = settle(own)
+	r := keyResult{verdict: IsLinearizable, ops: len(own)}
+	for _, op := range own {
+		if op.Outcome == Unknown {
+			r.unknown++
+		}
+	}
+	for _, s := range stretches(own) {
+		patience, ok := remaining(ctx)
+		if !ok {
+			r.verdict = Undecided
+			return r
+		}
+		r.verdict = verdictOf(porcupine.CheckOperationsTimeout(registerAt(s.before), operations(s.ops), patience))
+		if r.verdict != IsLinearizable {
+			r.broken, r.suspicion = s, suspect(own)
+			return r
+		}
+	}
+	return r
+}
+
 // explain fills in what is known about the key that failed.
-func explain(ctx context.Context, r Result, verdict Verdict, name string, ops []Op, found map[string]Verdict) Result {
-	r.OK, r.Verdict, r.Key = false, verdict, name
+func (r *Result) explain(ctx context.Context, name string, bad map[string]keyResult) {
+	first := bad[name]
+	r.OK, r.Verdict, r.Key = false, first.verdict, name
 	count := 0
-	for _, v := range found {
-		if v == verdict {
+	for _, other := range bad {
+		if other.verdict == first.verdict {
 			count++
 		}
 	}
-	if verdict == Undecided {
+	if first.verdict == Undecided {
 		r.Info = fmt.Sprintf("the time ran out before %d of %d keys were decided, the first of them %s", count, r.Keys, name)
-		return r
+		return
 	}
 	r.Info = fmt.Sprintf("%d of %d keys are not linearizable, the first of them %s (%d operations): %s",
-		count, r.Keys, name, len(ops), suspect(ops))
-	// A second pass over one key gathers what the picture needs. It takes
-	// about as long as the first did.
+		count, r.Keys, name, first.ops, first.suspicion)
+	// A second pass over the part that broke gathers what the picture needs.
 	if patience, ok := remaining(ctx); ok {
-		_, r.failed = porcupine.CheckOperationsVerbose(register, operations(ops), patience)
+		r.before = first.broken.before
+		_, r.failed = porcupine.CheckOperationsVerbose(registerAt(first.broken.before), operations(first.broken.ops), patience)
 	}
-	return r
 }
 
 // remaining is how long a key may take; false when the time is up.
@@ -151,48 +192,30 @@ func verdictOf(r porcupine.CheckResult) Verdict {
 	}
 }
 
-// split sorts what has to be judged by key.
-func split(ops []Op) (map[string][]Op, error) {
-	byKey := map[string][]Op{}
-	writers := map[string]int{} // the write that used a value
-	for i, op := range ops {
-		if err := op.Validate(); err != nil {
-			return nil, fmt.Errorf("judging the history: operation %d (%s %s): %w", i+1, op.Kind, op.Key, err)
-		}
-		if op.Kind == Write {
-			id := op.Key + "\x00" + op.Value
-			if first, used := writers[id]; used {
-				return nil, fmt.Errorf("judging the history: operations %d and %d both write %q to %s; values must be unique",
-					first+1, i+1, op.Value, op.Key)
-			}
-			writers[id] = i
-		}
-		if op.Outcome == OK || (op.Outcome == Unknown && op.Kind == Write) {
-			byKey[op.Key] = append(byKey[op.Key], op)
+// validate makes sure that operations can be judged.
+func validate(ops []Op) error {
+	for i := range ops {
+		if err := ops[i].Validate(); err != nil {
+			return fmt.Errorf("judging the history: operation %d (%s): %w", i+1, ops[i].Kind, err)
 		}
 	}
-	if len(byKey) == 0 {
-		return nil, errors.New("judging the history: no operation has an answer, so there is nothing to judge")
-	}
-	for key, history := range byKey {
-		byKey[key] = withoutDead(history)
-	}
-	return byKey, nil
+	return nil
 }
 
-// withoutDead leaves out writes of unknown outcome that provably never took
-// place: nobody saw their value, and the version they would have made holds
-// another one. Each that stays doubles what a search may have to try.
-func withoutDead(ops []Op) []Op {
-	seen := map[string]bool{}
-	holder := map[int]bool{}
-	for _, op := range ops {
-		if op.Outcome == OK {
-			seen[op.Value] = true
-			holder[op.Version] = true
+// distinct makes sure that no two of the operations at the given positions write
+// the same value: what is read has to tell who wrote it.
+func distinct(ops []Op, positions []int32) error {
+	writers := map[string]int32{}
+	for _, p := range positions {
+		op := &ops[p]
+		if op.Kind != Write && op.Kind != Append {
+			continue
 		}
+		if first, used := writers[op.Value]; used {
+			return fmt.Errorf("judging the history: operations %d and %d both %s %q to %s; values must be unique",
+				first+1, p+1, op.Kind, op.Value, op.Key)
+		}
+		writers[op.Value] = p
 	}
-	return slices.DeleteFunc(ops, func(op Op) bool {
-		return op.Outcome == Unknown && !seen[op.Value] && holder[op.CAS+1]
-	})
+	return nil
 }

@@ -143,7 +143,7 @@ func TestSimulatedHistories(t *testing.T) {
 		if result := judge(t, ops); !result.OK {
 			t.Fatalf("seed %d: a good history is %s: %s", seed, result.Verdict, result.Info)
 		}
-		if losses := Lost(ops, final); len(losses) != 0 {
+		if losses := Lost(ops, Final{Registers: final}); len(losses) != 0 {
 			t.Fatalf("seed %d: a good history lost %v", seed, losses)
 		}
 		// The same with one read made stale by one version.

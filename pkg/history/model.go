@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"slices"
 
 	"github.com/anishathalye/porcupine"
@@ -25,10 +24,16 @@ type answer struct {
 	pod     string
 }
 
-// register is the sequential specification of one key of a kv v2 engine
-// written with check-and-set.
+// registerAt is the sequential specification of one key of a kv v2 engine
+// written with check-and-set, which is at a version when the first operation is
+// called. If it exists then, that operation is a write.
+func registerAt(version int) porcupine.Model {
+	model := register
+	model.Init = func() any { return State{Version: version} }
+	return model
+}
+
 var register = porcupine.Model{
-	Init: func() any { return State{} },
 	Step: func(state, input, output any) (bool, any) {
 		s, in, out := state.(State), input.(call), output.(answer)
 		if in.kind == Read {
@@ -80,10 +85,8 @@ var register = porcupine.Model{
 	},
 }
 
-// operations translates the history of one key.
+// operations translates a stretch of the settled history of one key.
 func operations(ops []Op) []porcupine.Operation {
-	ops = slices.Clone(ops)
-	slices.SortStableFunc(ops, func(a, b Op) int { return cmp.Compare(a.Call, b.Call) })
 	rows := rowsOf(ops)
 	out := make([]porcupine.Operation, len(ops))
 	for i, op := range ops {
@@ -92,7 +95,7 @@ func operations(ops []Op) []porcupine.Operation {
 			Input:    call{kind: op.Kind, cas: op.CAS},
 			Call:     op.Call,
 			Output:   answer{known: op.Outcome == OK, version: op.Version, pod: op.Pod},
-			Return:   end(op),
+			Return:   op.Return,
 			Metadata: op.Pod,
 		}
 		if op.Kind == Write {
@@ -104,15 +107,7 @@ func operations(ops []Op) []porcupine.Operation {
 	return out
 }
 
-// end is when an operation is over; one of unknown outcome never is.
-func end(op Op) int64 {
-	if op.Outcome == Unknown {
-		return math.MaxInt64
-	}
-	return op.Return
-}
-
-// rowsOf gives operations, sorted by call, the lowest row of the picture that
+// rowsOf gives operations, sorted by their calls, the lowest row of the picture that
 // is free: hundreds of clients take turns on a key, and one row each would
 // bury what matters.
 func rowsOf(ops []Op) []int {
@@ -124,17 +119,15 @@ func rowsOf(ops []Op) []int {
 			free = append(free, 0)
 			row = len(free) - 1
 		}
-		free[row] = end(op)
+		free[row] = op.Return
 		rows[i] = row
 	}
 	return rows
 }
 
-// suspect points at the first plain contradiction, in the order of calls. The
-// judgement does not rest on it; it saves the reader the search.
+// suspect points at the first plain contradiction in the settled history of one
+// key. The judgement does not rest on it; it saves the reader the search.
 func suspect(ops []Op) string {
-	ops = slices.Clone(ops)
-	slices.SortStableFunc(ops, func(a, b Op) int { return cmp.Compare(a.Call, b.Call) })
 	values := map[int]Op{}
 	for _, op := range ops {
 		if op.Outcome != OK || op.Version == 0 {
@@ -147,11 +140,11 @@ func suspect(ops []Op) string {
 		values[op.Version] = op
 	}
 	byReturn := slices.Clone(ops)
-	slices.SortStableFunc(byReturn, func(a, b Op) int { return cmp.Compare(end(a), end(b)) })
+	slices.SortStableFunc(byReturn, func(a, b Op) int { return cmp.Compare(a.Return, b.Return) })
 	var newest Op // highest version known before the call at hand
 	next := 0
 	for _, op := range ops {
-		for ; next < len(byReturn) && end(byReturn[next]) < op.Call; next++ {
+		for ; next < len(byReturn) && byReturn[next].Return < op.Call; next++ {
 			if byReturn[next].Version > newest.Version {
 				newest = byReturn[next]
 			}
@@ -165,7 +158,7 @@ func suspect(ops []Op) string {
 				op.CAS, podName(op.Pod), newest.Version, podName(newest.Pod))
 		}
 	}
-	return "no order of the operations explains all answers; see the picture"
+	return "no order of the operations explains all answers"
 }
 
 // Visualize draws the key that broke the model as a self-contained HTML page.
@@ -174,7 +167,7 @@ func (r Result) Visualize(path string) error {
 	if r.Verdict != Violation {
 		return errors.New("drawing the history: no key broke the model, so there is nothing to draw")
 	}
-	if err := porcupine.VisualizePath(register, r.failed, path); err != nil {
+	if err := porcupine.VisualizePath(registerAt(r.before), r.failed, path); err != nil {
 		return fmt.Errorf("drawing key %s to %s: %w", r.Key, path, err)
 	}
 	return nil

@@ -25,7 +25,8 @@ const (
 	// Vault's API.
 	labelClient = "vaultproof.dev/client"
 
-	podPatience = 2 * time.Minute // for a prober pod to run
+	podPatience    = 2 * time.Minute  // for a prober pod to run
+	deletePatience = 15 * time.Second // for the API server to take a deletion
 )
 
 // runPod makes the namespace and a pod in it, and waits until the pod runs.
@@ -160,7 +161,7 @@ func podState(pod *corev1.Pod) (running bool, state string, err error) {
 // deletePod deletes the pod even if ctx has been cancelled: an interrupted run
 // leaves nothing behind.
 func deletePod(ctx context.Context, client kubernetes.Interface, namespace, name string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deletePatience)
 	defer cancel()
 	err := client.CoreV1().Pods(namespace).Delete(ctx, name, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {

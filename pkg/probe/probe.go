@@ -4,6 +4,10 @@
 // Kubernetes keeps. Both write to the timeline, from which Outages, Measure
 // and Phases compute what clients suffered and when the cluster noticed,
 // elected, and routed.
+//
+// Registers through the Service are what outages are timed by. Other kinds of
+// operations (Mix), other ways to Vault (Way, Outside) and more probers (Fleet) go on
+// beside them; Operations has them all, and Latency measures each by itself.
 package probe
 
 import (
@@ -61,10 +65,15 @@ type Options struct {
 	Prefix string
 
 	// Rate is how many operations start in a second: 0 means DefaultRate,
-	// below 0 means none, to sample only. WriteShare of them are writes; 0
-	// means half.
+	// below 0 means none, to sample only. Mix shares it out among their kinds.
+	// WriteShare of those on registers are writes; 0 means half.
 	Rate       float64
+	Mix        Mix
 	WriteShare float64
+	// Engines are what kinds beside registers need.
+	Engines Engines
+	// Ways are watched too, each at a rate of its own beside Rate.
+	Ways []Way
 	// Keys is how many keys take turns; 0 means enough that none has to wait.
 	Keys int
 	// Timeout is how long a client waits for an answer; 0 means 2 s.
@@ -90,6 +99,11 @@ type Options struct {
 	Log *timeline.Log
 	// Logger receives remarks; nil means slog.Default.
 	Logger *slog.Logger
+
+	// Of a member of a fleet: the first part of the names of its keys, and its lowest
+	// client number.
+	name        string
+	firstClient int
 }
 
 func (o Options) withDefaults() Options {
@@ -120,16 +134,23 @@ func (o Options) withDefaults() Options {
 
 // config is what the prober is told. It is checked before a pod is made.
 func (o Options) config() (wire.Config, error) {
+	cfg, err := o.told()
+	if err == nil && o.Log == nil {
+		err = errors.New("the timeline is missing")
+	}
+	return cfg, err
+}
+
+func (o Options) told() (wire.Config, error) {
+	registers, streams := o.rates()
 	cfg := wire.Config{
 		Address: o.Address, CAPEM: o.CA, ServerName: o.ServerName, Token: o.Token, Mount: o.Mount, Prefix: o.Prefix,
-		Rate: o.Rate, WriteShare: o.WriteShare, Keys: o.Keys, Timeout: o.Timeout, DialTimeout: o.DialTimeout,
+		Name: o.name, FirstClient: o.firstClient,
+		Rate: registers, Streams: append(streams, o.ways()...), WriteShare: o.WriteShare, Keys: o.Keys, Timeout: o.Timeout, DialTimeout: o.DialTimeout,
 		FreshConnections: o.FreshConnections, Seed: o.Seed, Pods: o.Pods, SampleEvery: o.SampleEvery,
 	}.WithDefaults()
 	if o.RunID == "" {
 		return cfg, errors.New("the run id is missing")
-	}
-	if o.Log == nil {
-		return cfg, errors.New("the timeline is missing")
 	}
 	return cfg, cfg.Validate()
 }
@@ -142,9 +163,12 @@ type Prober struct {
 	pod    string
 	link   *link
 
-	pump  *pump
-	pods  chan map[string]string // the newest set, not yet sent
-	halt  context.CancelFunc     // ends the pumps at once
+	pump *pump
+	pods chan map[string]string // the newest set, not yet sent
+	// keepPod leaves the pod to whoever made it.
+	keepPod bool
+
+	halt  context.CancelFunc // ends the pumps at once
 	done  sync.WaitGroup
 	close sync.Once
 	err   error // of Stop
@@ -202,16 +226,35 @@ func (p *Prober) begin(ctx context.Context, cfg wire.Config) error {
 	return nil
 }
 
-// Ops returns the operations that have ended so far, reads outside the
-// schedule included, in the suite's time.
+// Ops returns the operations on registers through the Service that have ended so
+// far, reads outside the schedule included, in the suite's time.
 func (p *Prober) Ops() []history.Op {
+	p.pump.mu.Lock()
+	defer p.pump.mu.Unlock()
+	return registersOf(p.pump.ops)
+}
+
+// Operations returns all that have ended so far, of every kind and on every way.
+func (p *Prober) Operations() []Operation {
 	p.pump.mu.Lock()
 	defer p.pump.mu.Unlock()
 	return slices.Clone(p.pump.ops)
 }
 
-// Rate is how many operations start in a second.
-func (p *Prober) Rate() float64 { return p.opts.Rate }
+// Between returns those of all that were due at or after from and before to: a long
+// run has too many to copy them for each fault.
+func (p *Prober) Between(from, to time.Time) []Operation {
+	p.pump.mu.Lock()
+	defer p.pump.mu.Unlock()
+	return dueIn(p.pump.ops, from, to)
+}
+
+// Rate is how many operations on registers start in a second through the Service:
+// those that outages are computed from.
+func (p *Prober) Rate() float64 {
+	registers, _ := p.opts.rates()
+	return registers
+}
 
 // Pod is the name of the prober's pod.
 func (p *Prober) Pod() string { return p.pod }
@@ -278,13 +321,13 @@ func (p *Prober) sendPods(ctx context.Context) {
 	}
 }
 
-// Final ends the load and reads every key, trying again until each has
+// Final ends the load and reads every key and journal, trying again until each has
 // answered or ctx is done. It is to be asked when the cluster has healed, and
 // before Stop. Keys that do not exist are not in the result.
-func (p *Prober) Final(ctx context.Context) (map[string]history.State, error) {
-	final := map[string]history.State{}
+func (p *Prober) Final(ctx context.Context) (history.Final, error) {
+	var final history.Final
 	if err := p.link.send(ctx, "POST", wire.PathFinal, nil, &final); err != nil {
-		return nil, fmt.Errorf("reading the last state of every key: %w", err)
+		return history.Final{}, fmt.Errorf("reading the last state of every key: %w", err)
 	}
 	return final, nil
 }
@@ -304,7 +347,10 @@ func (p *Prober) Stop(ctx context.Context) error {
 		p.halt()
 		p.done.Wait()
 		p.link.close()
-		p.err = errors.Join(err, deletePod(ctx, p.client, p.opts.Namespace, p.pod))
+		if !p.keepPod {
+			err = errors.Join(err, deletePod(ctx, p.client, p.opts.Namespace, p.pod))
+		}
+		p.err = err
 	})
 	return p.err
 }

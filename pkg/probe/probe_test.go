@@ -38,9 +38,7 @@ func local(t *testing.T, opts Options, port int) (*Prober, *fake.Clientset) {
 	}
 	cfg.SamplePort = port
 	client := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "prober-x", Namespace: opts.Namespace}})
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", server.Listener.Addr().String())
-	}
+	dial := reach(server.Listener.Addr().String())
 	p := &Prober{opts: opts, client: client, pod: "prober-x", link: newLink(dial, func() {}), pods: make(chan map[string]string, 1)}
 	p.link.http.Transport = &breakable{RoundTripper: p.link.http.Transport}
 	if err := p.begin(t.Context(), cfg); err != nil {
@@ -48,6 +46,13 @@ func local(t *testing.T, opts Options, port int) (*Prober, *fake.Clientset) {
 	}
 	t.Cleanup(func() { _ = p.Stop(context.WithoutCancel(t.Context())) })
 	return p, client
+}
+
+// reach dials one address, whatever is asked for.
+func reach(address string) func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
 }
 
 func portOf(t *testing.T, address string) int {

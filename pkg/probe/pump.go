@@ -62,7 +62,7 @@ type pump struct {
 	link  *link
 	clock clock                 // at the start; the history is in this one throughout
 	now   atomic.Pointer[clock] // of the timeline, kept in step
-	log   *timeline.Log
+	log   *timeline.Log         // nil where there is no timeline, and no pod is sampled
 	slog  *slog.Logger
 
 	draining  chan struct{} // closed when the prober has nothing more to say
@@ -70,7 +70,7 @@ type pump struct {
 	drained   sync.WaitGroup
 
 	mu      sync.Mutex
-	ops     []history.Op
+	ops     []Operation
 	late    []lateness // operations that the prober itself started late
 	lists   map[string]*contact
 	dropped int64
@@ -129,25 +129,23 @@ func (p *pump) adopt(c clock) {
 func (p *pump) records(ctx context.Context) {
 	defer p.drained.Done()
 	follow(ctx, p, wire.PathRecords, func(r wire.Record) int64 {
-		due := p.at(r.Due)
 		// The history is in the suite's time too, so that it can be laid beside
 		// the timeline. Every instant moves by the same amount, whatever the clocks
 		// do: the order of operations is what counts.
+		op := operationOf(r, time.Duration(p.clock.base.UnixNano()-p.clock.remote))
+		due := p.at(r.Due)
 		late := time.Duration(r.Call - r.Due)
-		shift := p.clock.base.UnixNano() - p.clock.remote
-		r.Call, r.Return = r.Call+shift, r.Return+shift
 		p.mu.Lock()
-		p.ops = append(p.ops, r.Op)
+		p.ops = append(p.ops, op)
 		// A read before a write delays the write; that is not the prober's doing.
-		if late > onTime && !r.Aux && r.Kind == history.Read {
+		if late > onTime && op.clocked() && r.Kind == history.Read {
 			p.late = append(p.late, lateness{due, late})
 		}
 		p.mu.Unlock()
-		if !r.Aux {
-			p.log.Append(timeline.Event{
-				At: due, Kind: timeline.Operation, Subject: string(r.Kind), Value: r.Pod, OK: r.Outcome == history.OK,
-				LatencyMS: float64(r.Return-shift-r.Due) / 1e6, Detail: r.Error,
-			})
+		if op.clocked() && p.log != nil {
+			e := op.event()
+			e.At = due
+			p.log.Append(e)
 		}
 		return r.N
 	})
@@ -155,7 +153,10 @@ func (p *pump) records(ctx context.Context) {
 
 func (p *pump) samples(ctx context.Context) {
 	defer p.drained.Done()
-	kinds := map[string]timeline.Kind{wire.Leader: timeline.Leader, wire.Seal: timeline.Seal, wire.Gap: timeline.Gap}
+	kinds := map[string]timeline.Kind{
+		wire.Leader: timeline.Leader, wire.Seal: timeline.Seal, wire.Gap: timeline.Gap,
+		wire.Cluster: timeline.Cluster, wire.Index: timeline.Index, wire.Term: timeline.Term,
+	}
 	follow(ctx, p, wire.PathSamples, func(s wire.Sample) int64 {
 		p.log.Append(timeline.Event{
 			At: p.at(s.At), Kind: kinds[s.Kind], Subject: s.Pod, Value: s.Value, Detail: s.Detail, LatencyMS: float64(s.For) / 1e6,
@@ -164,11 +165,20 @@ func (p *pump) samples(ctx context.Context) {
 	})
 }
 
+// pollEvery is how often a list is read that has little new. A question for each entry
+// would cost the prober, and the API server in between, more than the load itself.
+const pollEvery = 100 * time.Millisecond
+
+// much is from how many entries on a list is read again at once.
+const much = 1000
+
 // follow reads a list from its beginning until ctx is done or, when draining,
 // until nothing new comes. take returns the number of the entry.
 func follow[T any](ctx context.Context, p *pump, path string, take func(T) int64) {
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
 	last := int64(0)
 	for ctx.Err() == nil {
 		draining := false
@@ -192,6 +202,14 @@ func follow[T any](ctx context.Context, p *pump, path string, take func(T) int64
 		}
 		if draining && len(items) == 0 {
 			return
+		}
+		if len(items) >= much {
+			continue
+		}
+		select {
+		case <-poll.C:
+		case <-p.draining:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -58,10 +58,29 @@ func CheckTraffic(events []timeline.Event, span Span, rate float64) error {
 				ErrTraffic, got.Total, length.Round(time.Millisecond), part.name, want))
 			continue
 		}
-		if part.from.Equal(span.Start) && got.Ratio < healthFloor {
+		if ratio := healthBy(events, part.from, part.to); part.from.Equal(span.Start) && ratio < healthFloor {
 			problems = append(problems, fmt.Errorf("%w: only %.1f %% of the operations before the fault succeeded, want at least %.0f %%",
-				ErrTraffic, 100*got.Ratio, 100*healthFloor))
+				ErrTraffic, 100*ratio, 100*healthFloor))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// healthBy is the part of the operations due from an instant on that succeeded, of those that
+// had ended by the other: what was under way when a fault hit may have failed because of it.
+func healthBy(events []timeline.Event, from, by time.Time) float64 {
+	ended, good := 0, 0
+	for _, op := range operationsIn(events, from, by) {
+		if op.end.After(by) {
+			continue
+		}
+		ended++
+		if op.event.OK {
+			good++
+		}
+	}
+	if ended == 0 {
+		return 0
+	}
+	return float64(good) / float64(ended)
 }

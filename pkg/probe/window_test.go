@@ -144,6 +144,11 @@ func TestCheckTraffic(t *testing.T) {
 	if err := CheckTraffic(traffic(0, 8000, outage), span, 100); err != nil {
 		t.Errorf("enough traffic is refused: %v", err)
 	}
+	// What was due just before the fault, and was under way when it hit.
+	underWay := func(ms float64) (bool, float64) { return !between(ms, 2600, 4000), 1000 }
+	if err := CheckTraffic(traffic(0, 8000, underWay), span, 100); err != nil {
+		t.Errorf("operations that the fault interrupted are held against the time before it: %v", err)
+	}
 	for name, test := range map[string]struct {
 		events []timeline.Event
 		span   Span

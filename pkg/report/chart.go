@@ -41,8 +41,17 @@ const margin = time.Second
 // chartOf boils the events down to what the page draws; nil when there is
 // nothing to draw. events need not be sorted.
 func chartOf(r *Report, events []timeline.Event) *chart {
-	events = slices.Clone(events)
-	timeline.Sort(events)
+	if !slices.IsSortedFunc(events, func(a, b timeline.Event) int { return a.At.Compare(b.At) }) {
+		events = slices.Clone(events)
+		timeline.Sort(events)
+	}
+	// There may be a million operations, and few events of all other kinds.
+	var changes []timeline.Event
+	for i := range events {
+		if events[i].Kind != timeline.Operation {
+			changes = append(changes, events[i])
+		}
+	}
 	from, to, any := extent(r, events)
 	if !any {
 		return nil
@@ -53,9 +62,9 @@ func chartOf(r *Report, events []timeline.Event) *chart {
 	}
 	c.Span = at(to)
 	c.Ops = bucketsOf(events, at, c.Span)
-	c.Lanes = lanesOf(events, at, c.Span)
+	c.Lanes = lanesOf(changes, answers(events, at), at, c.Span)
 	c.Pods = podsOf(c.Lanes)
-	c.Faults = bandsOf(r, events, at, c.Span)
+	c.Faults = bandsOf(r, changes, at, c.Span)
 	return c
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,15 +34,21 @@ type page struct {
 	// Found and Unseen are about a Vault that others installed.
 	Found, Unseen []fact
 	Areas         []areaView
-	Faults        []faultView
+	Faults        []trialsView
+	Trials        int // in all
+	Baseline      *baselineView
 	Chart         *chart
-	Started       string
-	Duration      string
-	Style         template.CSS
-	Scripts       []template.JS
+	// Jumps are the faults to choose from in a list, where there are too many
+	// for a button each.
+	Jumps []Trials
+	// Pictures are the files beside the page that draw a key without a linear
+	// order.
+	Pictures []string
+	Started  string
+	Duration string
+	Style    template.CSS
+	Scripts  []template.JS
 }
-
-type tile struct{ Name, Value, Note, Tone string }
 
 type fact struct{ Name, Value string }
 
@@ -64,6 +72,7 @@ type checkView struct {
 	Mark         string // the status as a sign, so that colour is not all
 	Took         string
 	Measurements []fact
+	Single       []fact // measurements of single trials, of which there may be hundreds
 }
 
 // writeHTML renders the page. It refers to nothing outside itself.
@@ -98,9 +107,15 @@ func pageOf(r *Report, events []timeline.Event) page {
 		Chart:    chartOf(r, events),
 		Facts:    factsOf(r),
 		Nodes:    nodesOf(r.Target.Nodes),
-		Faults:   faultViews(r.Faults),
+		Faults:   trialViews(r.Faults),
+		Trials:   len(r.Faults),
+		Baseline: baselineViewOf(r.Baseline),
+		Pictures: pictures(r.dir),
 		Started:  r.Started.UTC().Format("2 January 2006, 15:04 UTC"),
 		Duration: span(float64(r.Ended.Sub(r.Started).Milliseconds())),
+	}
+	if len(r.Faults) > maxJumps {
+		p.Jumps = TrialsOf(r.Faults)
 	}
 	p.Why = r.Reasons
 	if r.Verdict == Certified {
@@ -119,6 +134,25 @@ func pageOf(r *Report, events []timeline.Event) page {
 	return p
 }
 
+// maxJumps is how many faults get a button each.
+const maxJumps = 8
+
+// picturePattern is what the files that draw a violation are called.
+const picturePattern = "violation*.html"
+
+// pictures are the names of those in the run's directory.
+func pictures(dir string) []string {
+	var names []string
+	if dir == "" {
+		return nil
+	}
+	paths, _ := filepath.Glob(filepath.Join(dir, picturePattern)) // the pattern is sound
+	for _, path := range paths {
+		names = append(names, filepath.Base(path))
+	}
+	return names
+}
+
 // leadOf is the one sentence under the verdict.
 func leadOf(r *Report, t tally) string {
 	switch r.Verdict {
@@ -132,60 +166,15 @@ func leadOf(r *Report, t tally) string {
 		}
 		return s + "."
 	case NotCertified:
+		if own, _ := failed(r); len(own) == 0 {
+			return "Every promise was kept, but not as well as in the run that this one was compared with."
+		}
 		return "Vault broke a promise that it must keep."
 	case Infrastructure:
 		return "The cluster or the tooling failed; this says nothing about Vault."
 	default:
 		return "Nothing broke, but not enough was proved to certify."
 	}
-}
-
-func tilesOf(r *Report, t tally, c *chart) []tile {
-	tiles := []tile{{Name: "Checks passed", Value: fmt.Sprintf("%d of %d", t.Passed, t.All), Note: t.String()}}
-	switch {
-	case t.All == 0:
-		tiles[0].Value, tiles[0].Tone = "none", "bad"
-	case t.Failed > 0:
-		tiles[0].Tone = "bad"
-	case t.Passed == t.All:
-		tiles[0].Tone = "good"
-	}
-	if len(r.Faults) > 0 {
-		lost, unwitnessed := 0, 0
-		worst := r.Faults[0]
-		for _, f := range r.Faults {
-			lost += f.AckedWritesLost
-			if f.Witness == "" {
-				unwitnessed++
-			}
-			if f.OutageMS > worst.OutageMS {
-				worst = f
-			}
-		}
-		note, tone := worst.ID+", no budget", ""
-		if worst.BudgetMS > 0 {
-			note, tone = fmt.Sprintf("%s, budget %s", worst.ID, span(worst.BudgetMS)), "good"
-			if worst.OutageMS > worst.BudgetMS {
-				tone = "bad"
-			}
-		}
-		tiles = append(tiles, tile{"Longest outage", span(worst.OutageMS), note, tone})
-		tiles = append(tiles, tile{"Acknowledged writes lost", fmt.Sprint(lost), "over " + count(len(r.Faults), "fault"), toneOf(lost == 0)})
-		tiles = append(tiles, tile{"Faults proved to hit", fmt.Sprintf("%d of %d", len(r.Faults)-unwitnessed, len(r.Faults)),
-			"by an independent witness", toneOf(unwitnessed == 0)})
-	}
-	if c != nil && c.Ops != nil {
-		tiles = append(tiles, tile{"Operations answered", percent(c.Ops.Total-c.Ops.Failed, c.Ops.Total),
-			fmt.Sprintf("%s failed of %s, faults included", group(c.Ops.Failed), group(c.Ops.Total)), ""})
-	}
-	return tiles
-}
-
-func toneOf(good bool) string {
-	if good {
-		return "good"
-	}
-	return "bad"
 }
 
 func factsOf(r *Report) []fact {
@@ -236,9 +225,17 @@ func checkViewOf(c Check) checkView {
 		v.Took = span(c.Seconds * 1000)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Measurements)) {
-		v.Measurements = append(v.Measurements, measured(name, c.Measurements[name]))
+		m := measured(name, c.Measurements[name])
+		if trialName.MatchString(name) {
+			v.Single = append(v.Single, m)
+		} else {
+			v.Measurements = append(v.Measurements, m)
+		}
 	}
 	return v
 }
+
+// trialName is how a measurement of one trial of several is called.
+var trialName = regexp.MustCompile(`^trial[0-9]+_`)
 
 var marks = map[Status]string{Passed: "✓", Failed: "✕", Skipped: "–", Inconclusive: "?"}

@@ -10,8 +10,9 @@ import (
 // of the checks that the profile demands: each must be there and pass, even
 // one of level SHOULD.
 //
-// The weightiest finding decides: broken infrastructure, then a failed MUST
-// or a lost acknowledged write, then anything that was not proved. Lesser
+// The weightiest finding decides: broken infrastructure, then a failed MUST, a
+// lost acknowledged write or a regression since the baseline, then anything
+// that was not proved. Lesser
 // findings are listed as reasons all the same.
 func Judge(r *Report, required []string) {
 	r.Schema = Schema
@@ -53,9 +54,16 @@ func ExitCode(v Verdict) int {
 	}
 }
 
-// failures returns the promises that the target broke, and apart from them
-// the failed checks that do not block.
+// failures returns what denies a certificate, and apart from that what is worth
+// knowing.
 func failures(r *Report) (blocking, notes []string) {
+	blocking, notes = failed(r)
+	return append(blocking, r.Baseline.regressions()...), append(notes, r.Baseline.remarks()...)
+}
+
+// failed returns the promises that the target broke, and apart from them the
+// failed checks that do not block.
+func failed(r *Report) (blocking, notes []string) {
 	for _, c := range inOrder(r.Checks) {
 		if c.Status != Failed {
 			continue
@@ -106,10 +114,11 @@ func unproven(r *Report) []string {
 		open = append(open, fmt.Sprintf("The profile requires %s, which %s not run.", list(absent), plural(len(absent), "was", "were")))
 	}
 	for _, f := range inTime(r.Faults) {
-		if strings.TrimSpace(f.Witness) == "" {
+		if !f.Witnessed() {
 			open = append(open, fmt.Sprintf("%s (%s of %s) has no witness: nothing proves that the fault hit.", f.ID, f.Kind, f.Target))
 		}
 	}
+	open = append(open, r.Baseline.open()...)
 	if len(open) == 0 && !proved {
 		open = append(open, "No MUST check passed, so nothing was proved.")
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,8 @@ type laneGroup struct {
 	Short string `json:"short"`
 	// About says in a few words what a coloured band means.
 	About string `json:"about"`
+	// Named: the value is written into the band.
+	Named bool   `json:"named,omitempty"`
 	Rows  []lane `json:"rows"`
 }
 
@@ -40,12 +43,13 @@ var looks = map[timeline.Kind]map[string]string{
 	timeline.Label:  {"true": "on", "false": "off"},
 }
 
-// lanesOf turns state changes into bands.
-func lanesOf(events []timeline.Event, at func(time.Time) float64, end float64) []laneGroup {
+// lanesOf turns state changes into bands; answering are the rows of the pods that
+// answered operations.
+func lanesOf(events []timeline.Event, answering []lane, at func(time.Time) float64, end float64) []laneGroup {
 	groups := []laneGroup{}
 	add := func(name, short, about string, rows []lane) {
 		if len(rows) > 0 {
-			groups = append(groups, laneGroup{name, short, about, rows})
+			groups = append(groups, laneGroup{Name: name, Short: short, About: about, Rows: rows})
 		}
 	}
 	add("Active pod", "active", "the pod's own sys/leader says that it is active", states(events, timeline.Leader, at, end))
@@ -58,9 +62,29 @@ func lanesOf(events []timeline.Event, at func(time.Time) float64, end float64) [
 		}
 		add("Endpoints of "+service, short, "the pod is a ready endpoint", endpoints(events, service, at, end))
 	}
-	add("Answered by", "answered by", "the pod answered operations", answers(events, at))
+	add("Answered by", "answered by", "the pod answered operations", answering)
 	add("Seal state", "unsealed", "the pod is unsealed", states(events, timeline.Seal, at, end))
+	add("Raft term", "term", "of the active pod, by its own word; an election makes it greater", terms(events, at, end))
+	for i := range groups {
+		groups[i].Named = groups[i].Short == "term"
+	}
 	return groups
+}
+
+// terms draws the raft term of each pod while it is the active one.
+func terms(events []timeline.Event, at func(time.Time) float64, end float64) []lane {
+	return lanes(subjects(events, timeline.Term), func(l *lane) {
+		for _, e := range events {
+			switch {
+			case e.Subject != l.Name:
+			case e.Kind == timeline.Term:
+				l.become(at(e.At), e.Value, "on")
+			case e.Kind == timeline.Leader && e.Value != "active" && len(l.Spans) > 0:
+				l.become(at(e.At), e.Value, "off")
+			}
+		}
+		l.close(end)
+	})
 }
 
 // subjects returns whom events of a kind are about, sorted.
@@ -81,11 +105,7 @@ func states(events []timeline.Event, kind timeline.Kind, at func(time.Time) floa
 			if e.Kind != kind || e.Subject != l.Name {
 				continue
 			}
-			look := looks[kind][e.Value]
-			if look == "" {
-				look = "gone"
-			}
-			l.become(at(e.At), e.Value, look)
+			l.become(at(e.At), e.Value, cmp.Or(looks[kind][e.Value], "gone"))
 		}
 		l.close(end)
 	})

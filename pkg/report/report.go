@@ -65,6 +65,8 @@ type Report struct {
 	Required []string `json:"required"`
 	Checks   []Check  `json:"checks"`
 	Faults   []Fault  `json:"faults"`
+	// Baseline is the comparison with an earlier run; nil if there was none.
+	Baseline *Baseline `json:"baseline,omitempty"`
 
 	dir string // where it was written to or loaded from, for Summary
 }

@@ -63,7 +63,7 @@ func (v Verdict) title() string {
 }
 
 // Summary writes what a terminal needs to know: the verdict, why, the counts,
-// each fault in a line, and where the page is if r was written or loaded.
+// each kind of fault in a line, and where the page is if r was written or loaded.
 func Summary(w io.Writer, r *Report) error {
 	var failed []error
 	line := func(format string, args ...any) {
@@ -77,12 +77,12 @@ func Summary(w io.Writer, r *Report) error {
 	}
 	line("")
 	line("  checks   %s", tallyOf(r.Checks))
-	for i, f := range inTime(r.Faults) {
+	for i, t := range TrialsOf(r.Faults) {
 		head := "        "
 		if i == 0 {
 			head = "faults  "
 		}
-		line("  %s %s", head, faultLine(f))
+		line("  %s %s", head, t.line())
 	}
 	line("  run      %s, profile %s, seed %d, %s", r.RunID, r.Profile, r.Seed, span(r.Ended.Sub(r.Started).Seconds()*1000))
 	if r.dir != "" {
@@ -92,12 +92,40 @@ func Summary(w io.Writer, r *Report) error {
 	return errors.Join(failed...)
 }
 
+// line is what the terminal says of some trials.
+func (t Trials) line() string {
+	if len(t.Faults) == 1 {
+		return faultLine(t.Faults[0])
+	}
+	var outages []float64
+	budget, unwitnessed, lost := 0.0, 0, 0
+	for _, f := range t.Faults {
+		outages, budget = append(outages, f.OutageMS), max(budget, f.BudgetMS)
+		lost += f.AckedWritesLost
+		if !f.Witnessed() {
+			unwitnessed++
+		}
+	}
+	spread := SpreadOf(outages)
+	s := fmt.Sprintf("%-10s %s, %s: outage median %s, p95 %s", t.Check, t.Kind, count(len(t.Faults), "trial"), span(spread.Median), span(spread.P95))
+	if budget > 0 {
+		s += fmt.Sprintf(" (budget %s)", span(budget))
+	}
+	if unwitnessed > 0 {
+		s += fmt.Sprintf(", %d without a witness", unwitnessed)
+	}
+	if lost > 0 {
+		s += fmt.Sprintf(", %s lost", count(lost, "acknowledged write"))
+	}
+	return s
+}
+
 func faultLine(f Fault) string {
 	s := fmt.Sprintf("%-10s %s of %s: outage %s", f.ID, f.Kind, f.Target, span(f.OutageMS))
 	if f.BudgetMS > 0 {
 		s += fmt.Sprintf(" (budget %s)", span(f.BudgetMS))
 	}
-	if f.Witness == "" {
+	if !f.Witnessed() {
 		s += ", no witness"
 	}
 	if f.AckedWritesLost > 0 {

@@ -53,20 +53,22 @@ func Write(dir string, r *Report, events []timeline.Event) error {
 }
 
 // Load reads the report.json of the run in dir.
-func Load(dir string) (*Report, error) {
-	path := filepath.Join(dir, JSONFile)
+func Load(dir string) (*Report, error) { return Read(filepath.Join(dir, JSONFile)) }
+
+// Read reads the report.json at path.
+func Read(path string) (*Report, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the report: %w", err)
 	}
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("reading the report %s: %w", path, err)
+		return nil, fmt.Errorf("reading the report %s: it is no report.json: %w", path, err)
 	}
 	if r.Schema != Schema {
 		return nil, fmt.Errorf("reading the report %s: its schema is %q, and only %q is understood", path, r.Schema, Schema)
 	}
-	r.dir = dir
+	r.dir = filepath.Dir(path)
 	return &r, nil
 }
 

@@ -37,6 +37,7 @@ func content(t *testing.T, dir, name string) []byte {
 
 func TestJSONRoundTrip(t *testing.T) {
 	r := sampleReport()
+	r.Baseline = sampleBaseline()
 	Judge(r, []string{"ACT-01"})
 	dir := written(t, r, nil)
 	got, err := Load(dir)
@@ -222,6 +223,24 @@ func TestSummary(t *testing.T) {
 	}
 	for _, want := range []string{"NOT CERTIFIED", "RES-05 failed: the outage lasted 11.24 s", "10 passed, 2 failed, 1 inconclusive, 1 skipped",
 		"RES-02#1   process-kill of vault-1", filepath.Join(dir, HTMLFile), "seed 20261123"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the summary lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestSummaryOfManyTrials(t *testing.T) {
+	r, _ := longRun(time.Minute, 20)
+	r.Faults[0].Witness, r.Faults[1].AckedWritesLost = " ", 2
+	Judge(r, nil)
+	var b bytes.Buffer
+	if err := Summary(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "20 trials: outage median"); n != len(longKinds) {
+		t.Errorf("%d lines of trials, want %d:\n%s", n, len(longKinds), b.String())
+	}
+	for _, want := range []string{"RES-01     pod-delete, 20 trials: outage median 918 ms, p95 1.32 s (budget 1.26 s), 1 without a witness, 2 acknowledged writes lost"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the summary lacks %q:\n%s", want, b.String())
 		}

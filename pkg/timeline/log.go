@@ -91,26 +91,34 @@ func (l *Log) Close() error {
 // error that names the line.
 func Read(r io.Reader) ([]Event, error) {
 	var events []Event
+	if err := Scan(r, func(e Event) { events = append(events, e) }); err != nil {
+		return nil, err
+	}
+	Sort(events)
+	return events, nil
+}
+
+// Scan reads a stream as Read does and gives each event to take, in the order in
+// which they were written. It is for streams of which not everything is to be
+// kept.
+func Scan(r io.Reader, take func(Event)) error {
 	in := bufio.NewReader(r)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("reading the timeline at line %d: %w", n, err)
+			return fmt.Errorf("reading the timeline at line %d: %w", n, err)
 		}
 		last := err != nil
 		if len(bytes.TrimSpace(line)) > 0 {
 			var e Event
-			if err := json.Unmarshal(line, &e); err != nil {
-				if !last {
-					return nil, fmt.Errorf("reading the timeline: line %d is no event: %w", n, err)
-				}
-			} else {
-				events = append(events, e)
+			if err := json.Unmarshal(line, &e); err == nil {
+				take(e)
+			} else if !last {
+				return fmt.Errorf("reading the timeline: line %d is no event: %w", n, err)
 			}
 		}
 		if last {
-			Sort(events)
-			return events, nil
+			return nil
 		}
 	}
 }

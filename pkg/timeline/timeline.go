@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
+// File is the name of the timeline in the directory of a run.
+const File = "timeline.ndjson"
+
 // Kind says what an event is about, and so what Subject and Value mean.
 type Kind string
 
-// The kinds of events. State kinds (Leader, Seal, Label, Endpoints) are
+// The kinds of events. State kinds (Leader, Seal, Cluster, Term, Label, Endpoints) are
 // recorded on change only: a value holds until the next event of the subject.
 const (
 	// Operation is one client operation. Subject is the operation (read,
@@ -28,6 +31,19 @@ const (
 	// Seal is a pod's seal state. Subject is the pod, Value sealed, unsealed
 	// or unreachable.
 	Seal Kind = "seal"
+	// Cluster is the cluster_id that a pod gives (sys/seal-status) once it is
+	// unsealed. Subject is the pod.
+	Cluster Kind = "cluster"
+	// Index is how far a pod has applied raft's log: the raft_applied_index of
+	// its own sys/leader, a decimal number. It is recorded once a second, and
+	// whenever it is lower than what the pod said before. (raft_committed_index
+	// is no use here: it is the end of the log, from which what was never
+	// acknowledged may be cut off.)
+	Index Kind = "index"
+	// Term is the raft term of an active pod, by its own word (last_term in its
+	// state of autopilot), a decimal number. Subject is the pod. What it says of
+	// other pods is not recorded: one that is cut off knows no better.
+	Term Kind = "term"
 	// Label is the vault-active label of a pod. Subject is the pod, Value
 	// true, false, absent, or gone when the pod does not exist.
 	Label Kind = "label"

@@ -5,35 +5,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/judge"
 )
 
-func TestNothingLost(t *testing.T) {
-	if err := nothingLost(nil, 10); err != nil {
-		t.Error(err)
-	}
-	losses := []history.Loss{{Key: "a", Version: 3, Reason: "it is at version 2"}, {Key: "b"}, {Key: "c"}, {Key: "d"}}
-	err := nothingLost(losses, 10)
-	if err == nil || !strings.Contains(err.Error(), "4 of 10 acknowledged writes are lost") || !strings.Contains(err.Error(), "key a, version 3: it is at version 2") {
-		t.Errorf("losses: %v", err)
-	}
-}
-
-func TestALostWriteIsFoundAndDated(t *testing.T) {
-	at := time.Unix(100, 0)
-	ops := []history.Op{
-		{Kind: history.Write, Key: "a", Value: "1", Version: 1, Outcome: history.OK, Call: at.UnixNano() - 5, Return: at.UnixNano()},
-		{Kind: history.Read, Key: "a", Value: "1", Version: 1, Outcome: history.OK, Call: at.UnixNano(), Return: at.UnixNano()},
-	}
-	if n := writes(ops); n != 1 {
-		t.Errorf("%d acknowledged writes, want 1", n)
-	}
-	losses := history.Lost(ops, nil)
-	if len(losses) != 1 {
-		t.Fatalf("losses %v, want one: the key is gone", losses)
-	}
-	if times := lostAt(ops, losses); len(times) != 1 || !times[0].Equal(at) {
-		t.Errorf("acknowledged at %v, want %v", times, at)
+func TestWhatTheJudgementComesTo(t *testing.T) {
+	broken := judge.Promise{Text: "what was acknowledged is there at the end", Judged: 10, Of: "acknowledged writes", Broken: []string{"key a, version 3: it is at version 2"}}
+	for name, c := range map[string]struct {
+		judgement judge.Judgement
+		want      string
+	}{
+		"kept":             {judge.Judgement{Promises: []judge.Promise{{Judged: 10}}}, ""},
+		"a loss":           {judge.Judgement{Promises: []judge.Promise{broken}}, "does not hold once, judged by 10 acknowledged writes: key a, version 3: it is at version 2"},
+		"a gap":            {judge.Judgement{Gaps: []string{"RES-01#1: too little traffic"}}, "too little traffic"},
+		"a loss and a gap": {judge.Judgement{Promises: []judge.Promise{broken}, Gaps: []string{"too little traffic"}}, "does not hold"},
+	} {
+		err := verdictOf(&conformance.Case{}, c.judgement)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }
 

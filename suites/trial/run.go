@@ -100,6 +100,11 @@ func Run(ctx context.Context, r *conformance.Case, n int, p Plan) (Result, error
 	record.OutageMS, record.Phases = res.Outage.MS(), res.Phases
 	r.Fault(record)
 	measure(r, n, res, probe.Measure(res.Events, span.Fault, span.End))
+	for _, a := range r.Traffic.Latencies(span) {
+		if a.During.Count > 0 {
+			r.Measure(Name(r, n, fmt.Sprintf("%s_%s_p99_ms", a.Series.Kind, a.Series.Route)), math.Round(a.During.P99))
+		}
+	}
 	for what, value := range probe.Route(res.Events, r.Target.ActiveService, res.At, res.End).Measurements() {
 		r.Measure(Name(r, n, what), value)
 	}

@@ -17,7 +17,7 @@ function measure(width) {
   let y = plan.strip;
   plan.tracks = [];
   const place = (kind, height, extra) => { plan.tracks.push({ kind, y: y + plan.title, h: height, ...extra }); y += plan.title + height; };
-  if (chart.ops) { place("avail", plan.avail); place("lat", plan.lat); }
+  if (ops) { place("avail", plan.avail); place("lat", plan.lat); }
   for (const group of chart.lanes) place("lanes", group.rows.length * plan.row, { group });
   plan.bottom = y + 6;
   return plan.h = plan.bottom + plan.foot;
@@ -88,24 +88,24 @@ function titled(g, track, text, about) {
   if (fits) write(g, about, used, y, ink.soft);
 }
 
-// columns calls paint(x, width, sum) for every pixel column, or for every
-// bucket when a bucket is wider than a pixel.
-function columns(paint) {
-  const o = chart.ops, perPixel = (view.to - view.from) / (plan.w - plan.left - plan.right);
-  const step = Math.max(o.width, Math.ceil(perPixel / o.width) * o.width);
+// columns calls paint(x, width, from) for every slice of the axis that is in
+// view; step is their width in ms.
+function columns(step, paint) {
   for (let t = Math.floor(view.from / step) * step; t < view.to; t += step) {
-    const s = sum(t, t + step);
-    if (s.ok + s.err === 0) continue;
     // Whole pixels, or the seams between columns would show as stripes.
     const a = Math.max(plan.left, Math.round(xOf(t))), b = Math.min(plan.w - plan.right, Math.round(xOf(t + step)));
-    if (b > a) paint(a, b - a, s);
+    if (b > a) paint(a, b - a, t);
   }
 }
+const perPixel = () => (view.to - view.from) / (plan.w - plan.left - plan.right);
 
 function drawAvailability(g, track) {
-  titled(g, track, "Availability", "share of operations answered, by the slice of " + took(chart.ops.width) + " in which they were due");
+  titled(g, track, "Availability", "share of operations answered, by the slice of " + took(ops.width).replace(".00", "") + " in which they were due");
   grid(g, track, [[0, "0 %"], [.5, "50 %"], [1, "100 %"]]);
-  columns((x, w, s) => {
+  const step = Math.max(1, Math.ceil(perPixel() / ops.width)) * ops.width;
+  columns(step, (x, w, t) => {
+    const s = sum(t, t + step);
+    if (s.ok + s.err === 0) return;
     const good = s.err && s.worst > 1 - 3 / track.h ? 1 - 3 / track.h : s.worst;
     g.fillStyle = ink["ok-fill"];
     g.fillRect(x, track.y + track.h * (1 - good), w, track.h * good);
@@ -116,17 +116,21 @@ function drawAvailability(g, track) {
 }
 
 function drawLatency(g, track) {
-  titled(g, track, "Latency", "median and slowest answer");
-  const top = Math.max(100, ...chart.ops.max), decades = Math.ceil(Math.log10(top));
-  const high = ms => Math.max(0, Math.min(1, Math.log10(Math.max(1, ms)) / decades));
-  const lines = [];
+  titled(g, track, "Latency", "median, 99th percentile and slowest answer");
+  const decades = Math.ceil(Math.log10(Math.max(100, ops.slowest)));
+  const high = ms => track.h * Math.max(0, Math.min(1, Math.log10(Math.max(1, ms)) / decades));
+  const lines = [], median = [];
   for (let d = 0; d <= decades; d++) lines.push([d / decades, d < 3 ? 10 ** d + " ms" : 10 ** (d - 3) + " s"]);
-  const median = [];
-  columns((x, w, s) => {
-    if (!s.ok) return median.push(null);
-    g.fillStyle = ink["lat-fill"];
-    g.fillRect(x, track.y + track.h * (1 - high(s.max)), w, track.h * high(s.max));
-    median.push([x + w / 2, track.y + track.h * (1 - high(s.p50))]);
+  // The finest level whose slices are not narrower than a pixel.
+  const level = ops.levels.find(l => l.width >= perPixel()) || ops.levels.at(-1);
+  columns(level.width, (x, w, t) => {
+    const { p50, p99, max } = latencyAt(level, t + level.width / 2);
+    if (!max) return median.push(null);
+    for (const [ms, fill] of [[max, "lat-fill"], [p99, "p99-fill"]]) {
+      g.fillStyle = ink[fill];
+      g.fillRect(x, track.y + track.h - high(ms), w, high(ms));
+    }
+    median.push([x + w / 2, track.y + track.h - high(p50)]);
   });
   grid(g, track, lines);
   g.strokeStyle = ink.lat; g.lineWidth = 1.5; g.beginPath();
@@ -162,7 +166,10 @@ function drawLanes(g, track) {
       const a = Math.max(plan.left, xOf(s.f)), b = Math.min(edge, Math.max(xOf(s.t), a + 1.5));
       g.fillStyle = s.l === "on" ? ink["pod" + chart.pods.indexOf(row.name) % 6] : s.l === "warn" ? ink["warn-fill"] : hatch(g);
       g.fillRect(a, y + 2.5, b - a, plan.row - 5);
-      if (s.l !== "on" && b - a > 60) {
+      if (s.l === "on" && track.group.named) {
+        if (b - a > 8) { g.fillStyle = ink.card; g.fillRect(a, y + 2.5, 1, plan.row - 5); }
+        if (b - a > 30) write(g, s.v, a + 5, mid, ink.card, { size: 10.5, weight: 600 });
+      } else if (s.l !== "on" && b - a > 60) {
         write(g, s.v, (a + b) / 2, mid, s.l === "warn" ? "#241a00" : ink.ink, { align: "center", size: 10.5, weight: 600 });
       }
     }
@@ -189,12 +196,13 @@ function inView() {
 }
 
 function drawBands(g) {
-  for (const { fault, a, b } of inView()) {
+  const seen = inView(), crowded = seen.length * 30 > plan.w;
+  for (const { fault, a, b } of seen) {
     g.fillStyle = ink["fault-fill"];
     g.fillRect(a, plan.strip - 2, b - a, plan.bottom - plan.strip + 2);
     if (fault.from < view.from) continue;
     g.fillStyle = ink.fault;
-    g.fillRect(a, plan.strip - 2, 1, plan.bottom - plan.strip + 2);
+    g.fillRect(a, plan.strip - 10, crowded ? 2 : 1, crowded ? 8 : plan.bottom - plan.strip + 10);
   }
 }
 
@@ -257,7 +265,7 @@ function drawClock(g) {
 function drawOverview(canvas, width) {
   const h = 36, g = fit(canvas, width, h), scale = (width - plan.left - plan.right) / chart.span, x = t => plan.left + t * scale;
   g.fillStyle = ink.hover; g.fillRect(plan.left, 4, width - plan.left - plan.right, h - 8);
-  for (let px = plan.left; chart.ops && px < width - plan.right; px++) {
+  for (let px = plan.left; ops && px < width - plan.right; px++) {
     const s = sum((px - plan.left) / scale, (px + 1 - plan.left) / scale);
     if (s.ok + s.err === 0) continue;
     g.fillStyle = ink["ok-fill"]; g.fillRect(px, 10, 1.2, h - 20);

@@ -3,6 +3,7 @@
 if (chart) {
   const plot = document.getElementById("plot"), canvas = document.getElementById("canvas");
   const overview = document.getElementById("overview"), tip = document.getElementById("tip"), says = document.getElementById("says");
+  const pick = document.getElementById("faults-list");
   let queued = false;
 
   const paint = () => {
@@ -14,6 +15,7 @@ if (chart) {
     for (const b of document.querySelectorAll(".jump button")) {
       b.setAttribute("aria-pressed", String(b.dataset.jump === (settings.get("fault") || "") && view.at === view.from + "-" + view.to));
     }
+    if (pick) pick.value = view.at === view.from + "-" + view.to ? settings.get("fault") || "" : "";
     root.dataset.drawn = "yes";
   };
   const redraw = () => { if (!queued) { queued = true; requestAnimationFrame(paint); } };
@@ -32,6 +34,8 @@ if (chart) {
       if (b.classList.contains("link")) document.getElementById("axis-title").scrollIntoView({ behavior: "smooth" });
     });
   }
+  if (pick) pick.addEventListener("change", () => jump(pick.value));
+  for (const b of document.querySelectorAll("[data-step]")) b.addEventListener("click", () => nextFault(+b.dataset.step));
   for (const b of document.querySelectorAll("[data-zoom]")) {
     b.addEventListener("click", () => { zoom(view.cursor ?? (view.from + view.to) / 2, b.dataset.zoom === "in" ? .5 : 2); redraw(); });
   }

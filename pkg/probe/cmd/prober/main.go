@@ -14,12 +14,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/agent"
+	"github.com/vaultproof/vaultproof/pkg/probe/internal/load"
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
 )
 
@@ -110,8 +112,14 @@ func command(ctx context.Context, log *slog.Logger, args []string) error {
 	}
 }
 
+// memoryLimit is from where on memory is collected however often it takes: the pod
+// may have a gigabyte (podManifest).
+const memoryLimit = 768 << 20
+
 // run serves the control API until ctx is done.
 func run(ctx context.Context, log *slog.Logger) error {
+	debug.SetGCPercent(load.GCPercent)
+	debug.SetMemoryLimit(memoryLimit)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(wire.Port)))
 	if err != nil {
 		return fmt.Errorf("listening for the control API: %w", err)

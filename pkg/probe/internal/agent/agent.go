@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	maxRecords = 2_000_000 // kept for a suite that lost its connection
+	maxRecords = 1_000_000 // kept for a suite that lost its connection: some 300 MB
 	maxSamples = 200_000
 	page       = 5_000       // entries in one answer
 	longPoll   = time.Second // how long an answer waits for news
@@ -114,12 +114,13 @@ func (a *Agent) handlePods(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mu.Lock()
-	sampler := a.sampler
+	ld, sampler := a.load, a.sampler
 	a.mu.Unlock()
 	if sampler == nil {
 		http.Error(w, "the prober has not started", http.StatusConflict)
 		return
 	}
+	ld.SetPods(pods)
 	sampler.SetPods(pods)
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -175,6 +176,7 @@ func serve[T any](w http.ResponseWriter, r *http.Request, f *feed.Feed[T]) {
 			return
 		}
 	}
+	f.Forget(after) // it would not ask so if it had them not
 	items, dropped := f.After(r.Context(), after, page, longPoll)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set(wire.HeaderDropped, strconv.FormatInt(dropped, 10))

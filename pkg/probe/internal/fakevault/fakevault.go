@@ -1,5 +1,6 @@
 // Package fakevault answers the few requests of the prober as Vault would: kv
-// version 2 with check-and-set, sys/leader and sys/seal-status, over TLS. It is
+// version 2 with check-and-set, transit, tokens, leases, sys/leader and
+// sys/seal-status, over TLS. It is
 // for tests of scheduling and of how answers are read, which need a server that
 // can be told to stall, break and lie.
 package fakevault
@@ -7,6 +8,8 @@ package fakevault
 import (
 	"encoding/json"
 	"encoding/pem"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,10 +30,15 @@ type Server struct {
 
 	mu        sync.Mutex
 	keys      map[string]entry
+	tokens    map[string]bool // children of Token that live
+	leases    map[string]bool
 	hostname  string
 	sealed    bool
 	active    bool
 	leader    string // address of the active
+	cluster   string // its id
+	index     uint64 // that raft has applied
+	term      uint64
 	intercept http.HandlerFunc
 	resume    chan struct{} // closed unless the server is stalled
 	requests  int
@@ -48,15 +56,20 @@ type entry struct {
 // New starts an unsealed, active server called hostname.
 func New(hostname string) *Server {
 	s := newServer(hostname)
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.Config.ErrorLog = quiet()
+	s.StartTLS()
 	return s
 }
 
 func newServer(hostname string) *Server {
-	s := &Server{keys: map[string]entry{}, hostname: hostname, active: true, resume: make(chan struct{})}
+	s := &Server{keys: map[string]entry{}, tokens: map[string]bool{}, leases: map[string]bool{}, hostname: hostname, active: true, resume: make(chan struct{})}
 	close(s.resume)
 	return s
 }
+
+// quiet is a log for nobody: that connections break is what many tests are about.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // CA is the certificate to verify the server with.
 func (s *Server) CA() []byte {
@@ -68,6 +81,14 @@ func (s *Server) Become(active, sealed bool, leader string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active, s.sealed, s.leader = active, sealed, leader
+}
+
+// Raft sets what the pod says of its cluster, of the index that it has applied, and
+// of the term.
+func (s *Server) Raft(cluster string, index, term uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cluster, s.index, s.term = cluster, index, term
 }
 
 // Rename sets X-Vault-Hostname.
@@ -135,13 +156,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Vault-Hostname", s.hostname)
 	switch {
 	case r.URL.Path == "/v1/sys/seal-status":
-		answer(w, http.StatusOK, map[string]any{"sealed": s.sealed, "initialized": true})
+		answer(w, http.StatusOK, map[string]any{"sealed": s.sealed, "initialized": true, "cluster_id": s.cluster})
 	case s.sealed:
-		answer(w, http.StatusServiceUnavailable, map[string]any{"errors": []string{"Vault is sealed"}})
+		fail(w, http.StatusServiceUnavailable, "Vault is sealed")
 	case r.URL.Path == "/v1/sys/leader":
-		answer(w, http.StatusOK, map[string]any{"is_self": s.active, "leader_address": s.leader, "ha_enabled": true})
+		answer(w, http.StatusOK, map[string]any{"is_self": s.active, "leader_address": s.leader, "ha_enabled": true, "raft_applied_index": s.index})
+	case strings.HasPrefix(r.URL.Path, "/v1/auth/token/"):
+		s.token(w, r)
 	case r.Header.Get("X-Vault-Token") != Token:
-		answer(w, http.StatusForbidden, map[string]any{"errors": []string{"permission denied"}})
+		fail(w, http.StatusForbidden, "permission denied")
+	case r.URL.Path == "/v1/sys/storage/raft/autopilot/state":
+		answer(w, http.StatusOK, map[string]any{"data": map[string]any{
+			"leader": "node-0", "servers": map[string]any{"node-0": map[string]any{"last_term": s.term}},
+		}})
+	case strings.HasPrefix(r.URL.Path, "/v1/sys/leases/"), strings.Contains(r.URL.Path, "/creds/"):
+		s.lease(w, r)
+	case strings.Contains(r.URL.Path, "/encrypt/"), strings.Contains(r.URL.Path, "/decrypt/"):
+		transit(w, r)
+	case r.Method == "LIST":
+		s.list(w, r)
 	default:
 		s.kv(w, r)
 	}
@@ -150,13 +183,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func (s *Server) kv(w http.ResponseWriter, r *http.Request) {
 	_, name, found := strings.Cut(r.URL.Path, "/data/")
 	if !found {
-		answer(w, http.StatusNotFound, map[string]any{"errors": []string{"no handler for route"}})
+		fail(w, http.StatusNotFound, "no handler for route")
 		return
 	}
 	now, exists := s.keys[name]
 	if r.Method == http.MethodGet {
 		if !exists {
-			answer(w, http.StatusNotFound, map[string]any{"errors": []string{}})
+			fail(w, http.StatusNotFound)
 			return
 		}
 		answer(w, http.StatusOK, map[string]any{"data": map[string]any{
@@ -171,12 +204,11 @@ func (s *Server) kv(w http.ResponseWriter, r *http.Request) {
 		Data map[string]string `json:"data"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		answer(w, http.StatusBadRequest, map[string]any{"errors": []string{"error parsing JSON"}})
+		fail(w, http.StatusBadRequest, "error parsing JSON")
 		return
 	}
 	if in.Options.CAS != now.version {
-		answer(w, http.StatusBadRequest, map[string]any{"errors": []string{
-			"check-and-set parameter did not match the current version"}})
+		fail(w, http.StatusBadRequest, "check-and-set parameter did not match the current version")
 		return
 	}
 	s.keys[name] = entry{now.version + 1, in.Data["value"]}
@@ -187,6 +219,11 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client may have gone
+}
+
+// fail answers as Vault does when something is wrong.
+func fail(w http.ResponseWriter, status int, errors ...string) {
+	answer(w, status, map[string]any{"errors": append([]string{}, errors...)})
 }
 
 // recorder notes whether an interceptor answered.

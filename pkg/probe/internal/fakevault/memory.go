@@ -16,7 +16,7 @@ import (
 func NewInMemory(hostname string) *Server {
 	s := newServer(hostname)
 	s.memory = bufconn.Listen(64 << 10)
-	s.Server = &httptest.Server{Listener: listener{s.memory}, Config: &http.Server{Handler: http.HandlerFunc(s.serve)}}
+	s.Server = &httptest.Server{Listener: listener{s.memory}, Config: &http.Server{Handler: http.HandlerFunc(s.serve), ErrorLog: quiet()}}
 	s.StartTLS()
 	return s
 }

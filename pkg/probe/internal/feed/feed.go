@@ -14,12 +14,12 @@ type Feed[T any] struct {
 	items []T
 	first int64 // number of items[0]
 	limit int
-	more  chan struct{} // closed when something is added
+	more  chan struct{} // closed when something is added; nil while nobody waits
 }
 
 // New makes a feed that holds at most limit items; the oldest go first.
 func New[T any](limit int) *Feed[T] {
-	return &Feed[T]{first: 1, limit: limit, more: make(chan struct{})}
+	return &Feed[T]{first: 1, limit: limit}
 }
 
 // Add appends what build makes of the next number.
@@ -33,8 +33,24 @@ func (f *Feed[T]) Add(build func(n int64) T) {
 		f.first += int64(drop)
 	}
 	f.items = append(f.items, build(f.first+int64(len(f.items))))
-	close(f.more)
-	f.more = make(chan struct{})
+	if f.more != nil {
+		close(f.more)
+		f.more = nil
+	}
+}
+
+// Forget gives up the items up to n: whoever reads has them. They do not count as
+// dropped.
+func (f *Feed[T]) Forget(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known := min(n+1-f.first, int64(len(f.items)))
+	if known <= 0 {
+		return
+	}
+	clear(f.items[:known]) // what they hold is free, though the list is not copied
+	f.items = f.items[known:]
+	f.first += known
 }
 
 // After returns up to limit items numbered above n. When there are none it
@@ -45,6 +61,9 @@ func (f *Feed[T]) After(ctx context.Context, n int64, limit int, wait time.Durat
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
+		if f.more == nil {
+			f.more = make(chan struct{})
+		}
 		more := f.more
 		if n < 0 {
 			n = 0

@@ -36,6 +36,22 @@ func TestOldestAreDroppedAndCounted(t *testing.T) {
 	}
 }
 
+func TestWhatWasReadIsForgotten(t *testing.T) {
+	f := New[int64](10)
+	fill(f, 8)
+	f.Forget(5)
+	f.Forget(2) // again, and late
+	fill(f, 6)
+	if got, dropped := f.After(t.Context(), 5, 100, 0); !slices.Equal(got, []int64{6, 7, 8, 9, 10, 11, 12, 13, 14}) || dropped != 0 {
+		t.Errorf("after what was read there is %v (%d dropped)", got, dropped)
+	}
+	f.Forget(100)
+	fill(f, 1)
+	if got, dropped := f.After(t.Context(), 14, 100, 0); !slices.Equal(got, []int64{15}) || dropped != 0 {
+		t.Errorf("after all was read there is %v (%d dropped)", got, dropped)
+	}
+}
+
 func TestWaiting(t *testing.T) {
 	f := New[int64](10)
 	go func() {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
+	"path"
 	"sync/atomic"
 	"time"
 
@@ -21,10 +20,11 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
 )
 
-// maxAnswer bounds what is read of an answer, in bytes.
-const maxAnswer = 64 << 10
+// maxAnswer bounds what is read of an answer, in bytes. The longest is the list of
+// a full journal.
+const maxAnswer = 256 << 10
 
-// client speaks kv version 2.
+// client is a way to Vault with a pool of connections of its own.
 //
 // It uses HTTP/1.1 and a pool of kept-alive connections, as Vault's own client
 // does under load: with HTTP/2 all operations would share one connection, and
@@ -39,33 +39,28 @@ const maxAnswer = 64 << 10
 // after DialTimeout.
 // One redirect is followed, as Vault's own client does: a standby that cannot
 // pass a request on names the active pod instead. Which pod answered in the end
-// is in the record.
+// is in the record. A client of one certain pod follows none: it would come back
+// to that pod.
 type client struct {
-	base   *url.URL
-	mount  string
-	prefix string
-	token  string
-	http   *http.Client
-	pool   *http.Transport
+	base  *url.URL
+	token string
+	http  *http.Client
+	pool  *http.Transport
+
+	root           string // path of the API
+	mount          string // path of the secrets engine
+	data, metadata string // paths of the keys in a kv version 2 engine
 
 	patience time.Duration
 	served   atomic.Int64 // when a pod last served, ns since 1970
 	emptied  atomic.Int64 // when the pool was last emptied, ns since 1970
 }
 
-// reply is what became of a request.
-type reply struct {
-	outcome history.Outcome
-	version int
-	value   string
-	pod     string
-	err     string
-	// mismatch is set when Vault refused a write because of its version.
-	mismatch bool
-}
+// dialFunc opens connections, as net.Dialer does.
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-func newClient(cfg wire.Config) (*client, error) {
-	base, err := url.Parse(cfg.Address)
+func newClient(cfg wire.Config, s wire.Stream) (*client, error) {
+	base, err := url.Parse(s.Address)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the address of Vault: %w", err)
 	}
@@ -78,121 +73,114 @@ func newClient(cfg wire.Config) (*client, error) {
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: cfg.Timeout,
 		TLSClientConfig: &tls.Config{
-			RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS12,
+			RootCAs: roots, ServerName: s.ServerName, MinVersion: tls.VersionTLS12,
 			ClientSessionCache: tls.NewLRUClientSessionCache(16), // makes reconnecting cheap for Vault
+			// No hybrid with ML-KEM: it doubles what a handshake costs, and after an
+			// outage every client reconnects at once.
+			CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		},
 		// A non-nil empty map keeps net/http from speaking HTTP/2.
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 		DisableKeepAlives:   cfg.FreshConnections,
-		MaxIdleConns:        cfg.MaxInFlight,
-		MaxIdleConnsPerHost: cfg.MaxInFlight,
+		MaxIdleConns:        s.MaxInFlight,
+		MaxIdleConnsPerHost: s.MaxInFlight,
 		IdleConnTimeout:     30 * time.Second,
 		DisableCompression:  true,
 	}
-	return &client{
-		patience: patience,
-		base:     base, mount: strings.Trim(cfg.Mount, "/"), prefix: strings.Trim(cfg.Prefix, "/"), token: cfg.Token, pool: pool,
-		http: &http.Client{
-			Transport:     pool,
-			CheckRedirect: followOne,
-		},
-	}, nil
-}
-
-// write sets key to value if its version is cas.
-func (c *client) write(ctx context.Context, key, value string, cas int) reply {
-	body, err := json.Marshal(map[string]any{
-		"options": map[string]any{"cas": cas},
-		"data":    map[string]any{"value": value},
-	})
-	if err != nil {
-		return reply{outcome: history.Fail, err: fmt.Sprintf("encoding the write: %v", err)}
-	}
-	status, r, answer := c.do(ctx, http.MethodPost, key, body)
-	if status == 0 {
-		return r
-	}
-	var got struct {
-		Data struct {
-			Version int `json:"version"`
-		} `json:"data"`
+	root := path.Join("/", base.Path, "v1") + "/"
+	c := &client{
+		patience: patience, base: base, token: cfg.Token, pool: pool,
+		http: &http.Client{Transport: pool, CheckRedirect: followOne},
+		root: root, mount: path.Join(root, s.Mount),
+		data:     path.Join(root, s.Mount, "data", cfg.Prefix) + "/",
+		metadata: path.Join(root, s.Mount, "metadata", cfg.Prefix) + "/",
 	}
 	switch {
-	case status == http.StatusOK && json.Unmarshal(answer, &got) == nil && got.Data.Version > 0:
-		r.outcome, r.version = history.OK, got.Data.Version
-	case status == http.StatusOK:
-		r.outcome, r.err = history.Unknown, "the answer to the write holds no version"
-	default:
-		r.outcome, r.err = refused(status, answer)
-		r.mismatch = status == http.StatusBadRequest && strings.Contains(r.err, "check-and-set")
+	case s.Via != "":
+		pool.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, s.Via)
+		}
+	case s.Pod != "":
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	return r
+	return c, nil
 }
 
-// read reads key. A key that does not exist has version 0.
-func (c *client) read(ctx context.Context, key string) reply {
-	status, r, answer := c.do(ctx, http.MethodGet, key, nil)
-	if status == 0 {
-		return r
-	}
-	var got struct {
-		Errors []string `json:"errors"`
-		Data   *struct {
-			Data     map[string]string `json:"data"`
-			Metadata struct {
-				Version int `json:"version"`
-			} `json:"metadata"`
-		} `json:"data"`
-	}
-	err := json.Unmarshal(answer, &got)
-	switch {
-	case status == http.StatusOK && err == nil && got.Data != nil && got.Data.Metadata.Version > 0:
-		r.outcome, r.version, r.value = history.OK, got.Data.Metadata.Version, got.Data.Data["value"]
-	case status == http.StatusNotFound && err == nil && got.Errors != nil && len(got.Errors) == 0:
-		r.outcome = history.OK // Vault says {"errors":[]} for a key that does not exist
-	case status == http.StatusOK:
-		r.outcome, r.err = history.Fail, "the answer to the read holds no version"
-	default:
-		r.outcome, r.err = refused(status, answer)
-	}
-	return r
+// methodList is Vault's own.
+const methodList = "LIST"
+
+// request is one to Vault.
+type request struct {
+	method string
+	path   string // from the root, plain ASCII
+	body   []byte // JSON
+	token  string // empty means the client's
 }
 
-// do sends a request. A status of 0 means that no whole answer came; the reply
-// then is complete.
-func (c *client) do(ctx context.Context, method, key string, body []byte) (int, reply, []byte) {
+// answer is Vault's. A status of 0 means that no whole one came; the reply then is
+// complete. Else it holds who answered.
+type answer struct {
+	status int
+	body   []byte
+	reply  reply
+}
+
+// do sends a request.
+func (c *client) do(ctx context.Context, r request) answer {
 	// An operation certainly had no effect if it never got a connection. From
 	// then on bytes may have left, and it is in doubt.
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	failed := func(err error) (int, reply, []byte) {
-		c.emptyPool()
-		outcome := history.Unknown
-		if !connected.Load() || method == http.MethodGet {
-			outcome = history.Fail
+	resp, err := c.http.Do(c.prepare(ctx, r))
+	if err == nil {
+		defer resp.Body.Close()
+		var body []byte
+		if body, err = readAll(resp); err == nil {
+			c.heed(resp.StatusCode)
+			return answer{status: resp.StatusCode, body: body, reply: reply{pod: resp.Header.Get("X-Vault-Hostname")}}
 		}
-		return 0, reply{outcome: outcome, err: plain(err)}, nil
+		err = fmt.Errorf("reading the answer: %w", err)
 	}
-	target := c.base.JoinPath("v1", c.mount, "data", c.prefix, key)
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return failed(err)
+	c.emptyPool()
+	outcome := history.Unknown
+	if !connected.Load() || r.method == http.MethodGet || r.method == methodList {
+		outcome = history.Fail
 	}
-	req.Header.Set("X-Vault-Token", c.token)
-	req.Header.Set("X-Vault-Request", "true")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return failed(err)
+	return answer{reply: reply{outcome: outcome, err: plain(err)}}
+}
+
+// prepare makes the request by hand: parsing the same URL thousands of times is
+// dear.
+func (c *client) prepare(ctx context.Context, r request) *http.Request {
+	u := *c.base
+	u.Path = r.path
+	token := r.token
+	if token == "" {
+		token = c.token
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return failed(fmt.Errorf("reading the answer: %w", err))
+	req := &http.Request{
+		Method: r.method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"X-Vault-Token": {token}, "X-Vault-Request": {"true"}},
 	}
-	c.heed(resp.StatusCode)
-	return resp.StatusCode, reply{pod: resp.Header.Get("X-Vault-Hostname")}, answer
+	if r.body != nil {
+		body := r.body
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return req.WithContext(ctx)
+}
+
+// readAll reads an answer, at once if it says how long it is.
+func readAll(resp *http.Response) ([]byte, error) {
+	if n := resp.ContentLength; n >= 0 && n <= maxAnswer {
+		body := make([]byte, n)
+		_, err := io.ReadFull(resp.Body, body)
+		return body, err
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 }
 
 // followOne follows the first redirect if it stays encrypted: the token goes
@@ -229,49 +217,5 @@ func (c *client) emptyPool() {
 	now, last := time.Now().UnixNano(), c.emptied.Load()
 	if now-last >= int64(emptyEvery) && c.emptied.CompareAndSwap(last, now) {
 		c.pool.CloseIdleConnections()
-	}
-}
-
-// refused tells what an answer other than success means for a write.
-func refused(status int, answer []byte) (history.Outcome, string) {
-	var got struct {
-		Errors []string `json:"errors"`
-	}
-	text := ""
-	if json.Unmarshal(answer, &got) == nil {
-		text = strings.Join(got.Errors, "; ")
-	}
-	message := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", status, strings.Join(strings.Fields(text), " ")))
-	switch {
-	case status < 500:
-		// Redirects by a standby, and refusals: Vault answers them before it
-		// touches the storage.
-		return history.Fail, message
-	case strings.Contains(text, "Vault is sealed"), strings.Contains(text, "local node not active"):
-		return history.Fail, message
-	default:
-		return history.Unknown, message
-	}
-}
-
-// plain makes the text of a network error short and stable: no URL (each key
-// would make another one), no ports.
-func plain(err error) string {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
-	var op *net.OpError
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return "timeout: no answer in time"
-	case errors.As(err, &op) && op.Timeout():
-		return op.Op + ": timeout"
-	case errors.As(err, &op):
-		return op.Op + ": " + op.Err.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the answer"
-	default:
-		return err.Error()
 	}
 }

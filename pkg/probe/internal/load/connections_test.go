@@ -18,9 +18,10 @@ func connected(t *testing.T) (*client, *fakevault.Server) {
 	t.Helper()
 	server := fakevault.New("vault-0")
 	t.Cleanup(server.Close)
-	c, err := newClient(wire.Config{
+	cfg := wire.Config{
 		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, Mount: "secret",
-	}.WithDefaults())
+	}.WithDefaults()
+	c, err := newClient(cfg, cfg.Main())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,198 +18,106 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
 )
 
-// Load is a schedule and the clients that keep it.
+// GCPercent is how much a process that does little but load lets its heap grow between
+// collections: its heap is small, and short of memory it never is.
+const GCPercent = 400
+
+// Load is all that one prober sends: streams of operations, each on a schedule and
+// with connections of its own.
 type Load struct {
-	cfg    wire.Config
-	client *client
-	clock  wire.Ticker
-	emit   func(wire.Record)
-	rng    *rand.Rand // the scheduler's alone
-	keys   []*key
-	turn   int // the key whose turn it is to be written
+	cfg     wire.Config
+	clock   wire.Ticker
+	emit    func(wire.Record)
+	unique  string // in every value, so that no other load writes the same
+	streams []*stream
 
-	slots    chan int // client numbers that are free
 	mu       sync.Mutex
-	clients  int
+	clients  int // the lowest client number that is free
 	sequence int64
-	unique   string
-}
-
-// key is one register. Each has a single writer at a time, so that a refused
-// version always means that something else went wrong.
-type key struct {
-	name    string
-	writing chan struct{} // holds one token while nobody writes
-	version int           // the last one known
-	doubt   bool          // a write is without answer: read before the next
+	pods     wire.Pods
 }
 
 // New prepares a load; emit gets each operation when it ends and may be called
 // from many goroutines.
 func New(cfg wire.Config, clock wire.Ticker, emit func(wire.Record)) (*Load, error) {
-	c, err := newClient(cfg)
-	if err != nil {
-		return nil, err
-	}
 	l := &Load{
-		cfg: cfg, client: c, clock: clock, emit: emit,
-		rng:    rand.New(rand.NewPCG(cfg.Seed, 0x7661756c74)),
-		slots:  make(chan int, cfg.MaxInFlight),
-		unique: fmt.Sprintf("%x", clock.Now()),
+		cfg: cfg, clock: clock, emit: emit,
+		unique: fmt.Sprintf("%x", clock.Now()), clients: cfg.FirstClient, pods: cfg.Pods,
 	}
-	for i := range cfg.MaxInFlight {
-		l.slots <- i
+	streams := cfg.Streams
+	if cfg.Rate > 0 {
+		streams = append([]wire.Stream{cfg.Main()}, streams...)
 	}
-	l.clients = cfg.MaxInFlight
-	for i := range cfg.Keys {
-		k := &key{name: fmt.Sprintf("k%04d", i), writing: make(chan struct{}, 1)}
-		k.writing <- struct{}{}
-		l.keys = append(l.keys, k)
+	for i, sc := range streams {
+		s, err := l.newStream(sc, rand.New(rand.NewPCG(cfg.Seed, 0x7661756c74+uint64(i))))
+		if err != nil {
+			return nil, err
+		}
+		l.streams = append(l.streams, s)
 	}
 	return l, nil
 }
 
-// Run keeps the schedule until ctx is done, then waits for the operations in
+// Through has all connections opened by dial. It is called before Run.
+func (l *Load) Through(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	for _, s := range l.streams {
+		s.client.pool.DialContext = dial
+	}
+}
+
+// SetPods tells where pods are now, for the streams that go to one of them.
+func (l *Load) SetPods(pods wire.Pods) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pods = pods
+}
+
+// dialPod opens connections to a pod, wherever it is.
+func (l *Load) dialPod(pod string, dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		l.mu.Lock()
+		ip := l.pods[pod]
+		l.mu.Unlock()
+		if ip == "" {
+			return nil, fmt.Errorf("pod %s is gone", pod)
+		}
+		return dial(ctx, network, net.JoinHostPort(ip, strconv.Itoa(l.cfg.SamplePort)))
+	}
+}
+
+// Run keeps the schedules until ctx is done, then waits for the operations in
 // flight, which takes at most their timeout. Arrivals that the process was
 // too slow for are sent at once, late, and their latency shows it.
 func (l *Load) Run(ctx context.Context) {
-	if l.cfg.Rate <= 0 {
-		<-ctx.Done()
-		return
+	var running sync.WaitGroup
+	for _, s := range l.streams {
+		running.Go(func() { s.run(ctx) })
 	}
-	var inFlight sync.WaitGroup
-	defer inFlight.Wait()
-	defer l.client.pool.CloseIdleConnections()
-	interval := float64(time.Second) / l.cfg.Rate
-	start := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i := 0; ; i++ {
-		due := start.Add(time.Duration(float64(i) * interval))
-		if wait := time.Until(due); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
-		} else if ctx.Err() != nil {
-			return
-		}
-		// Spread evenly: a write whenever the share of i+1 arrivals exceeds
-		// that of i by a whole one.
-		isWrite := int(float64(i+1)*l.cfg.WriteShare) > int(float64(i)*l.cfg.WriteShare)
-		l.arrive(context.WithoutCancel(ctx), due, isWrite, &inFlight)
-	}
+	running.Wait()
+	<-ctx.Done() // a load without streams lasts as long as others
 }
 
-// arrive starts one operation, or records that it could not be started. ctx
-// outlives the schedule: operations in flight at its end get their answers.
-func (l *Load) arrive(ctx context.Context, due time.Time, isWrite bool, inFlight *sync.WaitGroup) {
-	kind, k := history.Read, l.keys[l.rng.IntN(len(l.keys))]
-	if isWrite {
-		kind, k = history.Write, l.claim()
-		if k == nil {
-			l.overload(due, kind, l.keys[l.turn].name, "overload: every key waits for the answer to a write")
-			return
+// Final reads every key and journal, again and again until it answers or ctx is
+// done, and uses every token and lease that should be alive once more. It is asked
+// when the load has ended and the cluster has healed. On error the result holds
+// what could be read.
+func (l *Load) Final(ctx context.Context) (history.Final, error) {
+	final := history.Final{Registers: map[string]history.State{}, Journals: map[string][]string{}}
+	for _, s := range l.streams {
+		if err := s.actor.final(ctx, &final); err != nil {
+			return final, fmt.Errorf("%w (%d keys and %d journals were read)", err, len(final.Registers), len(final.Journals))
 		}
 	}
-	select {
-	case slot := <-l.slots:
-		inFlight.Go(func() {
-			ctx, cancel := context.WithDeadline(ctx, due.Add(l.cfg.Timeout))
-			defer cancel()
-			outcome := history.OK
-			if isWrite {
-				outcome = l.write(ctx, due, slot, k)
-				k.writing <- struct{}{}
-			} else {
-				l.read(ctx, due, slot, k, false)
-			}
-			l.slots <- l.successor(slot, outcome)
-		})
-	default:
-		if isWrite {
-			k.writing <- struct{}{}
-		}
-		l.overload(due, kind, k.name, fmt.Sprintf("overload: %d operations in flight", l.cfg.MaxInFlight))
-	}
+	return final, nil
 }
 
-// claim takes the next key that nobody writes; nil when there is none.
-func (l *Load) claim() *key {
-	for range l.keys {
-		k := l.keys[l.turn]
-		l.turn = (l.turn + 1) % len(l.keys)
-		select {
-		case <-k.writing:
-			return k
-		default:
-		}
-	}
-	return nil
-}
-
-// successor is the client number that takes over a slot. A client that never
-// got its answer counts as busy for ever, so a new one takes its place.
-func (l *Load) successor(slot int, outcome history.Outcome) int {
-	if outcome != history.Unknown {
-		return slot
-	}
+// claimClients reserves n client numbers and returns the first.
+func (l *Load) claimClients(n int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.clients++
-	return l.clients - 1
-}
-
-// write writes a value of its own to k, which the caller has claimed.
-func (l *Load) write(ctx context.Context, due time.Time, slot int, k *key) history.Outcome {
-	op := history.Op{Client: slot, Kind: history.Write, Key: k.name, Value: l.value()}
-	if k.doubt {
-		state := l.read(ctx, due, slot, k, true)
-		if state.outcome != history.OK {
-			op.Outcome, op.Pod, op.Error = history.Fail, state.pod, "reading before the write: "+state.err
-			op.Call = l.clock.Now()
-			op.Return = op.Call
-			l.emit(wire.Record{Due: l.clock.At(due), Op: op})
-			return history.Fail
-		}
-		k.version, k.doubt = state.version, false
-	}
-	op.CAS, op.Call = k.version, l.clock.Now()
-	r := l.client.write(ctx, k.name, op.Value, k.version)
-	op.Return = l.clock.Now()
-	op.Outcome, op.Version, op.Pod, op.Error = r.outcome, r.version, r.pod, r.err
-	switch {
-	case r.outcome == history.OK:
-		k.version = r.version
-	case r.outcome == history.Unknown || r.mismatch:
-		k.doubt = true
-	}
-	l.emit(wire.Record{Due: l.clock.At(due), Op: op})
-	return op.Outcome
-}
-
-// read reads k and records it; aux marks a read outside the schedule.
-func (l *Load) read(ctx context.Context, due time.Time, slot int, k *key, aux bool) reply {
-	op := history.Op{Client: slot, Kind: history.Read, Key: k.name, Call: l.clock.Now()}
-	r := l.client.read(ctx, k.name)
-	if r.outcome == history.Unknown {
-		r.outcome = history.Fail // a read without answer has no effect
-	}
-	op.Return = l.clock.Now()
-	op.Outcome, op.Version, op.Value, op.Pod, op.Error = r.outcome, r.version, r.value, r.pod, r.err
-	l.emit(wire.Record{Due: l.clock.At(due), Aux: aux, Op: op})
-	return r
-}
-
-func (l *Load) overload(due time.Time, kind history.Kind, key, text string) {
-	at := l.clock.Now()
-	op := history.Op{Client: -1, Kind: kind, Key: key, Call: at, Return: at, Outcome: history.Fail, Error: text}
-	if kind == history.Write {
-		op.Value = l.value()
-	}
-	l.emit(wire.Record{Due: l.clock.At(due), Op: op})
+	first := l.clients
+	l.clients += n
+	return first
 }
 
 // value is a value that no other write has.
@@ -215,33 +125,31 @@ func (l *Load) value() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sequence++
-	return fmt.Sprintf("%s-%d", l.unique, l.sequence)
+	return l.unique + "-" + strconv.FormatInt(l.sequence, 10)
 }
 
-// Final reads every key, again and again until it answers or ctx is done. It
-// is asked when the load has ended and the cluster has healed. On error the
-// map holds what could be read.
-func (l *Load) Final(ctx context.Context) (map[string]history.State, error) {
-	final := make(map[string]history.State, len(l.keys))
-	retry := time.NewTicker(200 * time.Millisecond)
+// retryEvery is how soon a question at the end is repeated.
+const retryEvery = 200 * time.Millisecond
+
+// insist asks until it is answered or ctx is done.
+func (l *Load) insist(ctx context.Context, what string, ask func(context.Context) reply) error {
+	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
-	for _, k := range l.keys {
-		for {
-			attempt, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
-			r := l.client.read(attempt, k.name)
-			cancel()
-			if r.outcome == history.OK {
-				if r.version > 0 {
-					final[k.name] = history.State{Version: r.version, Value: r.value}
-				}
-				break
-			}
-			select {
-			case <-retry.C:
-			case <-ctx.Done():
-				return final, fmt.Errorf("reading %s at the end: %s (%d of %d keys were read)", k.name, r.err, len(final), len(l.keys))
-			}
+	why := ""
+	for {
+		attempt, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+		r := ask(attempt)
+		cancel()
+		if r.outcome == history.OK {
+			return nil
+		}
+		if ctx.Err() == nil || why == "" {
+			why = r.err // what went wrong, rather than that time was over while trying again
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return fmt.Errorf("reading %s at the end: %s", what, why)
 		}
 	}
-	return final, nil
 }

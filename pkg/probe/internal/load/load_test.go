@@ -57,10 +57,13 @@ func newBench(t *testing.T, change func(*wire.Config)) *bench {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	b.load.client.pool.DialContext = server.Dial
-	t.Cleanup(b.load.client.pool.CloseIdleConnections)
+	b.load.Through(server.Dial)
+	t.Cleanup(b.client().pool.CloseIdleConnections)
 	return b
 }
+
+// client is that of the main stream.
+func (b *bench) client() *client { return b.load.streams[0].client }
 
 // run keeps the schedule for a while, and calls during in the meantime.
 func (b *bench) run(length time.Duration, during func(ctx context.Context)) []wire.Record {
@@ -99,13 +102,21 @@ func (b *bench) judge(records []wire.Record) {
 	if err != nil || !result.OK {
 		b.t.Errorf("the history is %s: %s (%v)", result.Verdict, result.Info, err)
 	}
-	final, err := b.load.Final(b.t.Context())
+	if losses := history.Lost(ops(records), b.final()); len(losses) > 0 {
+		b.t.Errorf("lost %v", losses)
+	}
+}
+
+// final is what the load finds at its end.
+func (b *bench) final() history.Final {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	final, err := b.load.Final(ctx)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if losses := history.Lost(ops(records), final); len(losses) > 0 {
-		b.t.Errorf("lost %v", losses)
-	}
+	return final
 }
 
 func TestScheduleIsKept(t *testing.T) { bubble(t, testScheduleIsKept) }
@@ -283,8 +294,8 @@ func testAnswersAreRead(t *testing.T) {
 		"healthy":        {nil, history.OK, history.OK, ""},
 		"sealed":         {say(503, `{"errors":["Vault is sealed"]}`), history.Fail, history.Fail, "HTTP 503 Vault is sealed"},
 		"no active":      {say(500, `{"errors":["local node not active but active cluster node not found"]}`), history.Fail, history.Fail, "not active"},
-		"internal error": {say(500, `{"errors":["leadership lost while committing log"]}`), history.Unknown, history.Unknown, "HTTP 500 leadership"},
-		"bad gateway":    {say(502, "<html>"), history.Unknown, history.Unknown, "HTTP 502"},
+		"internal error": {say(500, `{"errors":["leadership lost while committing log"]}`), history.Unknown, history.Fail, "HTTP 500 leadership"},
+		"bad gateway":    {say(502, "<html>"), history.Unknown, history.Fail, "HTTP 502"},
 		"denied":         {say(403, `{"errors":["permission denied"]}`), history.Fail, history.Fail, "HTTP 403"},
 		"refused by cas": {say(400, `{"errors":["check-and-set parameter did not match the current version"]}`), history.Fail, history.Fail, "check-and-set"},
 		"redirect":       {say(307, ""), history.Fail, history.Fail, "HTTP 307"},
@@ -296,7 +307,7 @@ func testAnswersAreRead(t *testing.T) {
 	} {
 		b := newBench(t, nil)
 		b.server.Intercept(test.answer)
-		w, r := b.load.client.write(t.Context(), "k", "v", 0), b.load.client.read(t.Context(), "k")
+		w, r := b.client().write(t.Context(), "k", "v", 0), b.client().read(t.Context(), "k")
 		if w.outcome != test.write || r.outcome != test.read {
 			t.Errorf("%s: write is %s (%s), read is %s (%s); want %s and %s", name, w.outcome, w.err, r.outcome, r.err, test.write, test.read)
 		}
@@ -313,11 +324,11 @@ func testTheServerIsVerified(t *testing.T) {
 		"wrong name": func(c *wire.Config) { c.ServerName = "vault.test" },
 	} {
 		b := newBench(t, change)
-		if r := b.load.client.write(t.Context(), "k", "v", 0); r.outcome != history.Fail || b.server.Requests() > 0 {
+		if r := b.client().write(t.Context(), "k", "v", 0); r.outcome != history.Fail || b.server.Requests() > 0 {
 			t.Errorf("%s: the write is %s (%s), and %d requests reached the server", name, r.outcome, r.err, b.server.Requests())
 		}
 	}
-	if _, err := newClient(wire.Config{Address: "https://vault", CAPEM: []byte("no PEM")}); err == nil {
+	if _, err := newClient(wire.Config{CAPEM: []byte("no PEM")}, wire.Stream{Address: "https://vault"}); err == nil {
 		t.Error("a CA without a certificate was accepted")
 	}
 }
@@ -326,8 +337,8 @@ func testTheServerIsVerified(t *testing.T) {
 func TestOneTimeoutEmptiesThePool(t *testing.T) { bubble(t, testOneTimeoutEmptiesThePool) }
 
 func testOneTimeoutEmptiesThePool(t *testing.T) {
-	b := newBench(t, func(c *wire.Config) { c.Timeout = 200 * time.Millisecond; c.Rate = 0 })
-	c := b.load.client
+	b := newBench(t, func(c *wire.Config) { c.Timeout = 200 * time.Millisecond; c.Rate = 1 })
+	c := b.client()
 	resume := b.server.Stall()
 	var group sync.WaitGroup
 	for range 8 { // eight connections at a time
@@ -371,11 +382,7 @@ func testAForgetfulServerIsCaught(t *testing.T) {
 		t.Errorf("a server that lost writes is %s: %s (%v)", result.Verdict, result.Info, err)
 	}
 	b.server.Lose()
-	final, err := b.load.Final(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(history.Lost(ops(records), final)) == 0 {
+	if len(history.Lost(ops(records), b.final())) == 0 {
 		t.Error("lost writes were not found")
 	}
 }

@@ -44,6 +44,7 @@ type Sampler struct {
 	loops  map[string]loop
 	states map[string]map[string]state // pod, kind
 	known  map[string]int64            // until when it is known whether a pod is active
+	index  map[string]reached          // by pod
 	wg     sync.WaitGroup
 }
 
@@ -66,6 +67,7 @@ func New(cfg wire.Config, clock wire.Ticker, emit func(wire.Sample)) (*Sampler, 
 		loops:  map[string]loop{},
 		states: map[string]map[string]state{},
 		known:  map[string]int64{},
+		index:  map[string]reached{},
 	}, nil
 }
 
@@ -147,6 +149,7 @@ func (s *Sampler) watch(ctx context.Context, pod, ip string) {
 	for _, q := range []question{
 		{wire.Leader, base + "leader", s.cfg.SampleEvery},
 		{wire.Seal, base + "seal-status", max(s.cfg.SampleEvery, sealEvery)},
+		{wire.Term, base + "storage/raft/autopilot/state", max(s.cfg.SampleEvery, termEvery)},
 	} {
 		both.Go(func() {
 			ticker := time.NewTicker(q.every)
@@ -168,6 +171,10 @@ func (s *Sampler) watch(ctx context.Context, pod, ip string) {
 // it, so that it may be known later than who is active.
 const sealEvery = 50 * time.Millisecond
 
+// termEvery is how often an active pod is asked for its raft term, which may grow
+// with an election only.
+const termEvery = time.Second
+
 // question is what a pod is asked again and again.
 type question struct {
 	kind, url string
@@ -176,13 +183,17 @@ type question struct {
 
 // ask puts one question to a pod.
 func (s *Sampler) ask(ctx context.Context, client *http.Client, pod string, q question) {
+	if q.kind == wire.Term {
+		s.askTerm(ctx, client, pod, q)
+		return
+	}
 	asked := s.clock.Now()
 	got, err := s.answer(ctx, client, pod, q)
 	answered := s.clock.Now()
 	at := answered
 	if err != nil {
 		// The silence began no later than this question.
-		got, at = state{Unreachable, short(err)}, asked
+		got, at = said{state: state{Unreachable, short(err)}}, asked
 		client.CloseIdleConnections()
 	}
 	s.mu.Lock()
@@ -194,7 +205,13 @@ func (s *Sampler) ask(ctx context.Context, client *http.Client, pod string, q qu
 	if q.kind == wire.Leader {
 		s.follow(pod, at, answered)
 	}
-	s.set(at, pod, q.kind, got)
+	s.set(at, pod, q.kind, got.state)
+	if got.cluster != "" {
+		s.set(at, pod, wire.Cluster, state{value: got.cluster})
+	}
+	if got.index > 0 {
+		s.reach(at, pod, got.index)
+	}
 }
 
 // follow takes note that it is known from one instant until another whether a pod
@@ -207,69 +224,89 @@ func (s *Sampler) follow(pod string, from, until int64) {
 	s.known[pod] = until
 }
 
+// said is what an answer tells.
+type said struct {
+	state   state
+	cluster string // its id, if it was told
+	index   uint64 // that raft has applied, if it was told
+}
+
 // answer reads what sys/leader or sys/seal-status says.
-func (s *Sampler) answer(ctx context.Context, client *http.Client, pod string, q question) (state, error) {
+func (s *Sampler) answer(ctx context.Context, client *http.Client, pod string, q question) (said, error) {
+	status, body, err := s.get(ctx, client, pod, q)
+	if err != nil {
+		return said{}, err
+	}
+	if q.kind == wire.Seal {
+		return sealState(status, body)
+	}
+	return s.leaderState(status, body)
+}
+
+// get asks one pod. It is an error if another one answers.
+func (s *Sampler) get(ctx context.Context, client *http.Client, pod string, q question) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.SampleTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url, http.NoBody)
 	if err != nil {
-		return state{}, err
+		return 0, nil, err
+	}
+	if q.kind == wire.Term { // which is not told to everybody
+		req.Header.Set("X-Vault-Token", s.cfg.Token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return state{}, err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
-	if err != nil {
-		return state{}, err
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<10)); err != nil {
+		return 0, nil, err
 	}
 	// An IP may have gone to another pod since we heard of it.
 	if host := resp.Header.Get("X-Vault-Hostname"); host != "" && host != pod {
-		return state{}, fmt.Errorf("%s answered in its place", host)
+		return 0, nil, fmt.Errorf("%s answered in its place", host)
 	}
-	if q.kind == wire.Seal {
-		return sealState(resp.StatusCode, body)
-	}
-	return s.leaderState(resp.StatusCode, body)
+	return resp.StatusCode, body, nil
 }
 
-func sealState(status int, body []byte) (state, error) {
+func sealState(status int, body []byte) (said, error) {
 	var got struct {
-		Sealed      *bool `json:"sealed"`
-		Initialized bool  `json:"initialized"`
+		Sealed      *bool  `json:"sealed"`
+		Initialized bool   `json:"initialized"`
+		Cluster     string `json:"cluster_id"`
 	}
 	if err := json.Unmarshal(body, &got); err != nil || got.Sealed == nil {
-		return state{}, fmt.Errorf("sys/seal-status answered HTTP %d", status)
+		return said{}, fmt.Errorf("sys/seal-status answered HTTP %d", status)
 	}
 	switch {
 	case *got.Sealed && !got.Initialized:
-		return state{Sealed, "not initialised"}, nil
+		return said{state: state{Sealed, "not initialised"}}, nil
 	case *got.Sealed:
-		return state{value: Sealed}, nil
+		return said{state: state{value: Sealed}}, nil
 	default:
-		return state{value: Unsealed}, nil
+		return said{state: state{value: Unsealed}, cluster: got.Cluster}, nil
 	}
 }
 
-func (s *Sampler) leaderState(status int, body []byte) (state, error) {
+func (s *Sampler) leaderState(status int, body []byte) (said, error) {
 	var got struct {
 		IsSelf  *bool    `json:"is_self"`
 		Address string   `json:"leader_address"`
+		Applied uint64   `json:"raft_applied_index"`
 		Errors  []string `json:"errors"`
 	}
 	err := json.Unmarshal(body, &got)
 	switch {
 	case err == nil && got.IsSelf != nil && *got.IsSelf:
-		return state{value: Active}, nil
+		return said{state: state{value: Active}, index: got.Applied}, nil
 	case err == nil && got.IsSelf != nil && got.Address == "":
-		return state{Standby, "knows no active"}, nil
+		return said{state: state{Standby, "knows no active"}, index: got.Applied}, nil
 	case err == nil && got.IsSelf != nil:
-		return state{Standby, "knows " + s.podAt(got.Address)}, nil
+		return said{state: state{Standby, "knows " + s.podAt(got.Address)}, index: got.Applied}, nil
 	case strings.Contains(strings.Join(got.Errors, " "), "sealed"):
-		return state{value: Sealed}, nil
+		return said{state: state{value: Sealed}}, nil
 	default:
-		return state{}, fmt.Errorf("sys/leader answered HTTP %d", status)
+		return said{}, fmt.Errorf("sys/leader answered HTTP %d", status)
 	}
 }
 

@@ -38,7 +38,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b := &bench{t: t, server: server}
 	b.sampler, err = New(wire.Config{
-		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, SamplePort: port,
+		Address: server.URL, CAPEM: server.CA(), ServerName: fakevault.ServerName, Token: fakevault.Token, SamplePort: port,
 		SampleEvery: 10 * time.Millisecond, SampleTimeout: 200 * time.Millisecond, Pods: wire.Pods{"vault-0": u.Hostname()},
 	}, wire.NewTicker(), func(s wire.Sample) {
 		b.mu.Lock()

@@ -23,13 +23,16 @@ const (
 	PathSamples = "/samples" // GET ?after=N: Samples as NDJSON
 	PathClock   = "/clock"   // GET Clock
 	PathStop    = "/stop"    // POST: ends the load and waits for its last answers
-	PathFinal   = "/final"   // POST: reads every key; map of key to history.State
+	PathFinal   = "/final"   // POST: ends the load and reads what it left: history.Final
 	PathHealth  = "/healthz" // GET
 )
 
 // HeaderDropped tells how many entries before the answer were dropped because
 // nobody fetched them in time.
 const HeaderDropped = "X-Prober-Dropped"
+
+// maxRate bounds the operations a second of a stream: more is a slip.
+const maxRate = 100_000
 
 // Pods maps the names of the pods to sample to their IPs.
 type Pods map[string]string
@@ -68,6 +71,14 @@ type Config struct {
 	FreshConnections bool `json:"freshConnections"`
 	// Seed decides which keys are read.
 	Seed uint64 `json:"seed"`
+	// Name is the first part of the names of keys; two probers whose records are laid
+	// together have two. It may be empty.
+	Name string `json:"name,omitempty"`
+	// FirstClient is the lowest number of a client; such probers number
+	// theirs apart.
+	FirstClient int `json:"firstClient,omitempty"`
+	// Streams go on beside the registers that are reached at Address.
+	Streams []Stream `json:"streams,omitempty"`
 
 	// Pods are asked every SampleEvery whether they are active, on SamplePort,
 	// and more seldom whether they are sealed; an answer that takes longer than
@@ -95,9 +106,10 @@ func (c Config) WithDefaults() Config {
 	if c.WriteShare == 0 {
 		c.WriteShare = 0.5
 	}
-	// When nothing answers, Rate*Timeout operations wait at a time. Twice
-	// that leaves room, so that "overload" means that something is wrong.
-	enough := max(64, int(2*c.Rate*c.Timeout.Seconds()))
+	for i, s := range c.Streams {
+		c.Streams[i] = s.withDefaults(c)
+	}
+	enough := roomFor(c.Rate, c.Timeout, 64)
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = enough
 	}
@@ -115,16 +127,21 @@ func (c Config) Validate() error {
 		return fmt.Errorf("the address %q is no https URL", c.Address)
 	case len(c.CAPEM) == 0:
 		return errors.New("the CA certificate is missing")
-	case c.Rate < 0 || c.Rate > 100_000:
+	case c.Rate < 0 || c.Rate > maxRate:
 		return fmt.Errorf("a rate of %g operations a second is out of range", c.Rate)
 	case c.WriteShare < 0 || c.WriteShare > 1:
 		return fmt.Errorf("the share of writes is %g, want 0 to 1", c.WriteShare)
-	case c.Rate > 0 && (c.Token == "" || c.Mount == "" || c.Prefix == ""):
+	case (c.Rate > 0 || len(c.Streams) > 0) && (c.Token == "" || c.Mount == "" || c.Prefix == ""):
 		return errors.New("load needs a token, a mount and a prefix")
 	case c.Keys < 1 || c.MaxInFlight < 1:
 		return errors.New("at least one key and one operation in flight are needed")
 	case c.Timeout < 0 || c.DialTimeout < 0 || c.SampleEvery < 0 || c.SampleTimeout < 0:
 		return errors.New("a duration is negative")
+	}
+	for _, s := range c.Streams {
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("the %s stream through %q: %w", s.Kind, s.Route, err)
+		}
 	}
 	return nil
 }
@@ -138,6 +155,8 @@ type Record struct {
 	// Aux marks an operation that is not part of the schedule: a read by
 	// which a writer learns what became of a write without answer.
 	Aux bool `json:"aux,omitempty"`
+	// Route is that of its stream; empty for the way at Config.Address.
+	Route string `json:"route,omitempty"`
 
 	history.Op
 }
@@ -149,7 +168,17 @@ const (
 	// Gap: for a while nobody knows whether the pod was active, because the
 	// prober asked too late or was answered too late.
 	Gap = "gap"
+	// Cluster: Value is the cluster_id that an unsealed pod gives.
+	Cluster = "cluster"
+	// Index: Value is the raft index that a pod has applied, once in IndexEvery and
+	// whenever it went back.
+	Index = "index"
+	// Term: Value is the raft term of an active pod.
+	Term = "term"
 )
+
+// IndexEvery is how often a raft index that grows is reported.
+const IndexEvery = time.Second
 
 // Blind is after how many intervals without knowledge of a pod there is a gap.
 const Blind = 5
