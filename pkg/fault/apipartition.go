@@ -2,7 +2,6 @@ package fault
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,23 +46,15 @@ func (f *APIPartition) Inject(ctx context.Context) (Injected, error) {
 	if len(f.Pods) == 0 {
 		return nil, fmt.Errorf("%w: there is no pod to cut off from the API server", ErrUnavailable)
 	}
-	victims, err := f.Env.victims(ctx, f.Pods)
-	if err != nil {
-		return nil, err
-	}
 	addresses, err := f.Env.APIServerAddresses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	created, err := f.Env.create(ctx, f.Env.cutOff("api", f.Pods, addresses, f.Duration))
+	cut, err := f.Env.isolate(ctx, f.Env.cutOff("api", f.Pods, addresses, f.Duration), f.Pods)
 	if err != nil {
-		return nil, err
+		return nil, err // not cut: a nil partition is no nil Injected
 	}
-	injected := &partitioned{chaosObject: created, victims: victims}
-	if err := created.settle(ctx); err != nil {
-		return nil, errors.Join(err, injected.Recover(context.WithoutCancel(ctx)))
-	}
-	return injected, nil
+	return cut, nil
 }
 
 // APIServerAddresses are those at which pods reach the API server: its Service,

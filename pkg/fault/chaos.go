@@ -40,8 +40,11 @@ func (e *Env) objectMeta(action, target string) metav1.ObjectMeta {
 
 // create journals the object, then creates it.
 func (e *Env) create(ctx context.Context, object ctrl.Object) (*chaosObject, error) {
-	kind := kindOf(object)
-	ref := Ref{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}
+	gvk, err := e.Chaos.GroupVersionKindFor(object)
+	if err != nil {
+		return nil, fmt.Errorf("telling what kind of Chaos Mesh object %T is: %w", object, err)
+	}
+	ref := Ref{Kind: gvk.Kind, Namespace: object.GetNamespace(), Name: object.GetName()}
 	if e.Journal != nil {
 		if err := e.Journal.Begin(ref); err != nil {
 			return nil, err
@@ -49,22 +52,11 @@ func (e *Env) create(ctx context.Context, object ctrl.Object) (*chaosObject, err
 	}
 	if err := e.Chaos.Create(ctx, object); err != nil {
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("%w: the cluster knows no %s; install Chaos Mesh", ErrUnavailable, kind)
+			return nil, fmt.Errorf("%w: the cluster knows no %s; install Chaos Mesh", ErrUnavailable, gvk.Kind)
 		}
 		return nil, fmt.Errorf("creating %s: %w", ref, err)
 	}
 	return &chaosObject{env: e, object: object, ref: ref}, nil
-}
-
-func kindOf(object ctrl.Object) string {
-	switch object.(type) {
-	case *v1alpha1.PodChaos:
-		return v1alpha1.KindPodChaos
-	case *v1alpha1.NetworkChaos:
-		return v1alpha1.KindNetworkChaos
-	default:
-		return fmt.Sprintf("%T", object)
-	}
 }
 
 // Recover deletes the object and waits until it is gone, which is when Chaos

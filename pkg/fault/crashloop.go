@@ -37,7 +37,7 @@ func (f *CrashLoop) Target() string { return f.Pod }
 // killing is done from here, one PodChaos a time, so that it ends with this
 // process, if not before.
 func (f *CrashLoop) Inject(ctx context.Context) (Injected, error) {
-	before, err := f.Env.killable(ctx, f.Pod)
+	before, err := f.Env.killable(ctx, f.Pod, f.Env.Container)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (c *crashing) loop(ctx context.Context) {
 // kill asks for one SIGKILL.
 func (c *crashing) kill(ctx context.Context) error {
 	env := c.fault.Env
-	object, err := env.create(ctx, env.sigkill("crash", c.fault.Pod))
+	object, err := env.create(ctx, env.sigkill("crash", c.fault.Pod, env.Container))
 	if err != nil {
 		return err
 	}

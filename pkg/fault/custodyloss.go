@@ -14,6 +14,13 @@ import (
 // enabled again. In its Ref the namespace is the secret's id.
 const KindSecretVersion = "SecretVersion"
 
+var _ = undoneBy(KindSecretVersion, func(ctx context.Context, r *recovery, ref Ref) (bool, error) {
+	if r.means.Versions == nil {
+		return false, fmt.Errorf("%s was disabled in custody, which cannot be reached from here: enable version %s of secret %s", ref, ref.Name, ref.Namespace)
+	}
+	return false, EnableVersion(ctx, r.means.Versions, ref)
+})
+
 // Versions is the part of custody that a loss is made with. custody.Client has
 // it.
 type Versions interface {

@@ -3,22 +3,20 @@ package fault
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/vaultproof/vaultproof/pkg/kube"
 )
 
 // saveScript prints the counters of the packet filter in the network namespace
-// of the container whose id is $1. The first process whose cgroup names the
-// container leads there. Both kinds of iptables are read: which one a kernel's
-// tools select differs between images.
+// of the container whose id is $1. Its first process leads there. Both kinds of
+// iptables are read: which one a kernel's tools select differs between images.
 const saveScript = `
-for file in $(grep -l "$1" /proc/[0-9]*/cgroup 2>/dev/null); do
-  pid=${file#/proc/}; pid=${pid%/cgroup}
+for pid in $(processes "$1"); do
   for save in iptables-save iptables-legacy-save iptables-nft-save; do
     command -v "$save" >/dev/null && nsenter -t "$pid" -n "$save" -c -t filter 2>/dev/null
   done
@@ -27,20 +25,18 @@ done
 echo "no process of the container is on this node" >&2
 exit 3`
 
-// iptables reads the packet filter of a pod through the daemon of its node.
-func (e *Env) iptables(ctx context.Context, daemon *corev1.Pod, containerID string) (string, error) {
-	_, id, _ := strings.Cut(containerID, "://")
-	if id == "" {
-		return "", fmt.Errorf("the container has no id yet (%q)", containerID)
-	}
-	saved, err := kube.Command{
-		Namespace: daemon.Namespace, Pod: daemon.Name, Container: daemon.Spec.Containers[0].Name,
-		Args: []string{"sh", "-c", saveScript, "sh", id},
-	}.Output(ctx, e.Config, e.Client)
+// drops reads the counters of the rules that cut a pod off. The pod is read anew,
+// because its container may have been restarted meanwhile.
+func (e *Env) drops(ctx context.Context, victim *corev1.Pod) (map[string]uint64, error) {
+	where, err := e.place(ctx, victim.Name)
 	if err != nil {
-		return "", fmt.Errorf("reading packet counters on node %s: %w", daemon.Spec.NodeName, err)
+		return nil, err
 	}
-	return saved, nil
+	saved, err := where.run(ctx, saveScript)
+	if err != nil {
+		return nil, fmt.Errorf("reading packet counters on node %s: %w", where.node, err)
+	}
+	return hookedDrops(saved), nil
 }
 
 // hookedDrops parses the output of iptables-save -c and returns how many
@@ -112,4 +108,14 @@ func risingDrops(first, now map[string]uint64) (evidence string, rising bool) {
 	}
 	slices.Sort(words)
 	return strings.Join(words, "; "), len(words) > 0
+}
+
+// directed leaves those rules that drop packets of the direction: what a pod sends
+// leaves by a device, what it gets comes in by one.
+func directed(drops map[string]uint64, direction v1alpha1.Direction) map[string]uint64 {
+	other := map[v1alpha1.Direction]string{v1alpha1.To: "-i", v1alpha1.From: "-o"}[direction]
+	maps.DeleteFunc(drops, func(rule string, _ uint64) bool {
+		return other != "" && slices.Contains(strings.Fields(rule), other)
+	})
+	return drops
 }

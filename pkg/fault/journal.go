@@ -14,7 +14,8 @@ import (
 // JournalFile is the name of the journal in a run's directory.
 const JournalFile = "journal.ndjson"
 
-// Ref names one Kubernetes object that must be deleted to undo a fault.
+// Ref names what must be undone: an object to delete, or one to put right. The file of
+// the fault says how, by kind.
 type Ref struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace,omitempty"`

@@ -16,6 +16,13 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
+// KindLabel is a label of a pod, named POD/LABEL.
+const KindLabel = "Label"
+
+var _ = undoneBy(KindLabel, func(ctx context.Context, r *recovery, ref Ref) (bool, error) {
+	return untamper(ctx, r.client, ref)
+})
+
 // LabelTamper gives a pod a label with the value true that another pod bears by
 // right, as a careless hand or a stale process would.
 type LabelTamper struct {

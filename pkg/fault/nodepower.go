@@ -13,6 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
+// KindNode is a node that was turned off.
+const KindNode = "Node"
+
+var _ = undoneBy(KindNode, turnOn)
+
 // leaseNamespace holds one lease a node, which its kubelet renews.
 const leaseNamespace = "kube-node-lease"
 
@@ -225,4 +230,17 @@ func renewedAt(lease *coordinationv1.Lease) time.Time {
 		return time.Time{}
 	}
 	return lease.Spec.RenewTime.Time
+}
+
+// turnOn turns a node on that an earlier run turned off.
+func turnOn(ctx context.Context, r *recovery, ref Ref) (bool, error) {
+	if r.means.Power == nil {
+		return false, fmt.Errorf("%s was turned off, and nobody here can turn it on: start its machine", ref)
+	}
+	running, err := r.means.Power.State(ctx, ref.Name)
+	if err != nil || running {
+		return false, err
+	}
+	err = r.means.Power.On(ctx, ref.Name)
+	return err == nil, err
 }

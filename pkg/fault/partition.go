@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +10,11 @@ import (
 
 	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // ZonePartition cuts the Vault pods of one zone off from those of the others,
-// and from what else is named, in both directions. Clients and custody still
-// reach all.
+// and from what else is named. Clients and custody still reach all.
 type ZonePartition struct {
 	Env  *Env
 	Zone string
@@ -25,6 +24,9 @@ type ZonePartition struct {
 	// External are addresses that the zone is cut off from too, such as those
 	// of the API server.
 	External []string
+	// Direction is in which packets are lost: v1alpha1.To, from the zone to the
+	// others, v1alpha1.From, from the others to the zone, or both if empty.
+	Direction v1alpha1.Direction
 	// Duration after which the partition ends by itself, in whole seconds.
 	Duration time.Duration
 }
@@ -32,10 +34,20 @@ type ZonePartition struct {
 // Kind is zone-partition.
 func (f *ZonePartition) Kind() string { return "zone-partition" }
 
-// Target is the zone with its pods.
+// Target is the zone with its pods, and the direction if it is only one.
 func (f *ZonePartition) Target() string {
-	return fmt.Sprintf("%s (%s)", f.Zone, strings.Join(f.Inside, ", "))
+	target := fmt.Sprintf("%s (%s)", f.Zone, strings.Join(f.Inside, ", "))
+	switch f.direction() {
+	case v1alpha1.To:
+		return target + ", what it sends"
+	case v1alpha1.From:
+		return target + ", what is sent to it"
+	default:
+		return target
+	}
 }
+
+func (f *ZonePartition) direction() v1alpha1.Direction { return cmp.Or(f.Direction, v1alpha1.Both) }
 
 // Inject creates a NetworkChaos between the two groups of pods.
 func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
@@ -54,7 +66,7 @@ func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
 		Spec: v1alpha1.NetworkChaosSpec{
 			PodSelector: podSelector(f.Env.Namespace, f.Inside),
 			Action:      v1alpha1.PartitionAction,
-			Direction:   v1alpha1.Both,
+			Direction:   f.direction(),
 			Target:      &outside,
 			Duration:    &duration,
 		},
@@ -63,13 +75,15 @@ func (f *ZonePartition) Inject(ctx context.Context) (Injected, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut := &partitioned{chaosObject: created, victims: victims}
+	cut := &partitioned{chaosObject: created, victims: victims, direction: f.direction()}
 	if len(f.External) == 0 {
 		return cut, nil
 	}
 	// Not in the same object: Chaos Mesh would cut the pods outside off from these
 	// addresses too.
-	if cut.also, err = f.Env.create(ctx, f.Env.cutOff("external", f.Inside, f.External, f.Duration)); err != nil {
+	external := f.Env.cutOff("external", f.Inside, f.External, f.Duration)
+	external.Spec.Direction = f.direction()
+	if cut.also, err = f.Env.create(ctx, external); err != nil {
 		return nil, errors.Join(err, cut.Recover(context.WithoutCancel(ctx)))
 	}
 	return cut, nil
@@ -91,10 +105,30 @@ func (e *Env) cutOff(what string, pods, addresses []string, lasting time.Duratio
 	}
 }
 
+// isolate creates the object, which cuts the pods off from something, and waits
+// until Chaos Mesh says that it is in force on all of them: what comes next may
+// depend on it.
+func (e *Env) isolate(ctx context.Context, object *v1alpha1.NetworkChaos, pods []string) (*partitioned, error) {
+	victims, err := e.victims(ctx, pods)
+	if err != nil {
+		return nil, err
+	}
+	created, err := e.create(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	cut := &partitioned{chaosObject: created, victims: victims, direction: object.Spec.Direction}
+	if err := created.settle(ctx); err != nil {
+		return nil, errors.Join(err, cut.Recover(context.WithoutCancel(ctx)))
+	}
+	return cut, nil
+}
+
 type partitioned struct {
 	*chaosObject
-	also    *chaosObject // from addresses outside of the cluster; nil if from none
-	victims []*corev1.Pod
+	also      *chaosObject // from addresses outside of the cluster; nil if from none
+	victims   []*corev1.Pod
+	direction v1alpha1.Direction // seen from the victims
 }
 
 // Recover reconnects the pods, and waits until that is done.
@@ -144,24 +178,8 @@ func (p *partitioned) Witness(ctx context.Context) (Witness, error) {
 	return witness, nil
 }
 
-// drops reads the counters of the rules that cut a pod off. The pod is read
-// anew, because its container may have been restarted meanwhile.
+// drops are those of one of the pods, in the direction of the partition.
 func (p *partitioned) drops(ctx context.Context, victim *corev1.Pod) (map[string]uint64, error) {
-	pod, err := p.env.Client.CoreV1().Pods(p.env.Namespace).Get(ctx, victim.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s to find its network namespace: %w", p.env.Namespace, victim.Name, err)
-	}
-	status, ok := containerStatus(pod, p.env.Container)
-	if !ok {
-		return nil, fmt.Errorf("pod %s has no container %s to find its network namespace by", pod.Name, p.env.Container)
-	}
-	daemon, err := p.env.daemonPod(ctx, pod.Spec.NodeName)
-	if err != nil {
-		return nil, err
-	}
-	saved, err := p.env.iptables(ctx, daemon, status.ContainerID)
-	if err != nil {
-		return nil, err
-	}
-	return hookedDrops(saved), nil
+	drops, err := p.env.drops(ctx, victim)
+	return directed(drops, p.direction), err
 }

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -53,5 +54,44 @@ func TestOnlyTheZoneIsCutOffFromWhatIsExternal(t *testing.T) {
 	}
 	if left := objects(); len(left) > 0 {
 		t.Errorf("%d objects are left behind", len(left))
+	}
+}
+
+// One way is the zone's word that does not arrive, the other what it does not hear.
+func TestPartitionInOneDirection(t *testing.T) {
+	chaos := ctrlfake.NewClientBuilder().WithScheme(chaosScheme(t)).Build()
+	pod := &corev1.Pod{ObjectMeta: labelled("vault-0", nil), Spec: corev1.PodSpec{NodeName: "n"}}
+	env := &Env{Client: fake.NewClientset(pod, daemonAt("n")), Chaos: chaos, Namespace: "vault", Container: "vault", RunID: "r"}
+	f := &ZonePartition{
+		Env: env, Zone: "a", Inside: []string{"vault-0"}, Outside: []string{"vault-1", "vault-2"},
+		External: []string{"10.96.0.1"}, Direction: v1alpha1.To, Duration: time.Minute,
+	}
+	if f.Target() != "a (vault-0), what it sends" {
+		t.Errorf("target %q does not tell the direction", f.Target())
+	}
+	if _, err := f.Inject(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var list v1alpha1.NetworkChaosList
+	if err := chaos.List(t.Context(), &list); err != nil || len(list.Items) != 2 {
+		t.Fatalf("%d objects (%v), want 2", len(list.Items), err)
+	}
+	for _, o := range list.Items {
+		if o.Spec.Direction != v1alpha1.To {
+			t.Errorf("%s is in direction %q, want to", o.Name, o.Spec.Direction)
+		}
+	}
+}
+
+func TestADropInTheOtherDirectionIsNoWitness(t *testing.T) {
+	both := map[string]uint64{"INPUT/x -i eth0 -j DROP": 7, "OUTPUT/x -o eth0 -j DROP": 9}
+	for direction, want := range map[v1alpha1.Direction][]string{
+		v1alpha1.To:   {"OUTPUT/x -o eth0 -j DROP"},
+		v1alpha1.From: {"INPUT/x -i eth0 -j DROP"},
+		v1alpha1.Both: {"INPUT/x -i eth0 -j DROP", "OUTPUT/x -o eth0 -j DROP"},
+	} {
+		if got := slices.Sorted(maps.Keys(directed(maps.Clone(both), direction))); !slices.Equal(got, want) {
+			t.Errorf("direction %s: rules %v, want %v", direction, got, want)
+		}
 	}
 }

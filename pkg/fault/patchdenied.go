@@ -17,6 +17,13 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
+// KindRole is a Role whose rules were cut.
+const KindRole = "Role"
+
+var _ = undoneBy(KindRole, func(ctx context.Context, r *recovery, ref Ref) (bool, error) {
+	return restoreRole(ctx, r.client, ref)
+})
+
 // rulesAnnotation keeps, on a Role that was cut down, the rules it had.
 const rulesAnnotation = "vaultproof.dev/rules-before"
 

@@ -17,10 +17,18 @@ import (
 type PodDelete struct {
 	Env *Env
 	Pod string
+	// Force leaves it no grace: its processes are killed, and nothing is handed
+	// over.
+	Force bool
 }
 
-// Kind is pod-delete.
-func (f *PodDelete) Kind() string { return "pod-delete" }
+// Kind is pod-delete, or pod-delete-forced.
+func (f *PodDelete) Kind() string {
+	if f.Force {
+		return "pod-delete-forced"
+	}
+	return "pod-delete"
+}
 
 // Target is the pod's name.
 func (f *PodDelete) Target() string { return f.Pod }
@@ -32,10 +40,14 @@ func (f *PodDelete) Inject(ctx context.Context) (Injected, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading pod %s/%s before deleting it: %w", f.Env.Namespace, f.Pod, err)
 	}
-	if err := pods.Delete(ctx, f.Pod, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}); err != nil {
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}}
+	if f.Force {
+		options.GracePeriodSeconds = new(int64)
+	}
+	d := &podDeleted{fault: f, uid: pod.UID, at: time.Now(), grace: corev1.DefaultTerminationGracePeriodSeconds * time.Second}
+	if err := pods.Delete(ctx, f.Pod, options); err != nil {
 		return nil, fmt.Errorf("deleting pod %s/%s: %w", f.Env.Namespace, f.Pod, err)
 	}
-	d := &podDeleted{fault: f, uid: pod.UID, grace: corev1.DefaultTerminationGracePeriodSeconds * time.Second}
 	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
 		d.grace = time.Duration(*s) * time.Second
 	}
@@ -45,15 +57,19 @@ func (f *PodDelete) Inject(ctx context.Context) (Injected, error) {
 type podDeleted struct {
 	fault *PodDelete
 	uid   types.UID
+	at    time.Time
 	grace time.Duration
 }
 
 // Patience is the pod's grace period, all of which a hanging process takes,
-// and what the kubelet needs to clean up after it.
+// and what the kubelet needs to clean up after it. The successor of a forced pod
+// has to be placed and started within that.
 func (d *podDeleted) Patience() time.Duration { return d.grace + 30*time.Second }
 
 // Witness waits until the pod's UID is gone from the API server, replaced by
-// another or by nothing yet.
+// another or by nothing yet. That would prove nothing of a forced one, which is
+// taken off the list before it is stopped: there the container of its successor
+// must have been started.
 func (d *podDeleted) Witness(ctx context.Context) (Witness, error) {
 	seen := "the API server was not asked in time"
 	var witness Witness
@@ -65,11 +81,13 @@ func (d *podDeleted) Witness(ctx context.Context) (Witness, error) {
 			}
 			return false, nil // the API server may stumble in a fault; the deadline decides
 		}
-		current := types.UID("")
-		if err == nil {
-			current = pod.UID
+		if err != nil {
+			pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.fault.Pod}} // there is none
 		}
-		evidence, gone := replaced(d.fault.Pod, d.uid, current)
+		evidence, gone := replaced(d.fault.Pod, d.uid, pod.UID)
+		if d.fault.Force {
+			evidence, gone = succeeded(pod, d.uid, d.fault.Env.Container, d.at)
+		}
 		seen = evidence
 		witness = Witness{Evidence: evidence, At: time.Now()}
 		return gone, nil

@@ -29,12 +29,12 @@ func (f *ProcessKill) Target() string { return f.Pod }
 
 // Inject creates a PodChaos that kills the container once.
 func (f *ProcessKill) Inject(ctx context.Context) (Injected, error) {
-	before, err := f.Env.killable(ctx, f.Pod)
+	before, err := f.Env.killable(ctx, f.Pod, f.Env.Container)
 	if err != nil {
 		return nil, err
 	}
 	at := time.Now()
-	created, err := f.Env.create(ctx, f.Env.sigkill("kill", f.Pod))
+	created, err := f.Env.create(ctx, f.Env.sigkill("kill", f.Pod, f.Env.Container))
 	if err != nil {
 		return nil, err
 	}
@@ -100,30 +100,30 @@ func killedBySignal(before string, now corev1.ContainerStatus, injected time.Tim
 		ended.FinishedAt.UTC().Format(time.RFC3339)), true
 }
 
-// killable is the state of Vault's container in a pod before its process is killed. It
-// fails with ErrUnavailable if nothing could be killed.
-func (e *Env) killable(ctx context.Context, pod string) (corev1.ContainerStatus, error) {
+// killable is the state of a container in a pod before its process is killed. It fails
+// with ErrUnavailable if nothing could be killed.
+func (e *Env) killable(ctx context.Context, pod, container string) (corev1.ContainerStatus, error) {
 	p, err := e.Client.CoreV1().Pods(e.Namespace).Get(ctx, pod, metav1.GetOptions{})
 	if err != nil {
 		return corev1.ContainerStatus{}, fmt.Errorf("reading pod %s/%s before killing its process: %w", e.Namespace, pod, err)
 	}
-	before, ok := containerStatus(p, e.Container)
+	before, ok := containerStatus(p, container)
 	if !ok || before.State.Running == nil {
-		return before, fmt.Errorf("%w: container %s of pod %s is not running", ErrUnavailable, e.Container, pod)
+		return before, fmt.Errorf("%w: container %s of pod %s is not running", ErrUnavailable, container, pod)
 	}
 	return before, e.daemonOn(ctx, p.Spec.NodeName)
 }
 
-// sigkill asks Chaos Mesh to kill Vault's container in a pod once. The verb is part of
-// the object's name.
-func (e *Env) sigkill(verb, pod string) *v1alpha1.PodChaos {
+// sigkill asks Chaos Mesh to kill a container of a pod once. The verb is part of the
+// object's name.
+func (e *Env) sigkill(verb, pod, container string) *v1alpha1.PodChaos {
 	return &v1alpha1.PodChaos{
 		ObjectMeta: e.objectMeta(verb, pod),
 		Spec: v1alpha1.PodChaosSpec{
 			Action: v1alpha1.ContainerKillAction,
 			ContainerSelector: v1alpha1.ContainerSelector{
 				PodSelector:    podSelector(e.Namespace, []string{pod}),
-				ContainerNames: []string{e.Container},
+				ContainerNames: []string{container},
 			},
 		},
 	}

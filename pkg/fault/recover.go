@@ -6,25 +6,17 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/chaos-mesh/chaos-mesh/api/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime/pkg/client"
-)
-
-// Kinds in a journal beside those of Chaos Mesh.
-const (
-	KindPod       = "Pod"
-	KindNamespace = "Namespace"
-	KindNode      = "Node"  // one that was turned off
-	KindRole      = "Role"  // one whose rules were cut
-	KindLabel     = "Label" // of a pod, named POD/LABEL
 )
 
 // leftovers selects what a run created for itself, and nothing else.
@@ -56,19 +48,21 @@ func Recover(ctx context.Context, config *rest.Config, journalDir string, means 
 	if err != nil {
 		return Recovered{}, err
 	}
-	return (&recovery{client: client, chaos: chaos, means: means}).all(ctx, journalDir)
+	return (&recovery{config: config, client: client, chaos: chaos, means: means}).all(ctx, journalDir)
 }
 
 func (r *recovery) all(ctx context.Context, journalDir string) (Recovered, error) {
 	r.fail(r.journals(ctx, journalDir))
-	r.fail(r.sweepChaos(ctx, &v1alpha1.NetworkChaosList{}))
-	r.fail(r.sweepChaos(ctx, &v1alpha1.PodChaosList{}))
+	for _, kind := range slices.Sorted(maps.Keys(chaosKinds)) {
+		r.fail(r.sweepChaos(ctx, kind))
+	}
 	r.fail(r.sweepPods(ctx))
 	r.fail(r.sweepNamespaces(ctx))
 	return r.done, errors.Join(r.errs...)
 }
 
 type recovery struct {
+	config *rest.Config // to run commands in pods
 	client kubernetes.Interface
 	chaos  ctrl.Client
 	means  Means
@@ -130,75 +124,26 @@ func (r *recovery) journal(ctx context.Context, path string) error {
 	return nil
 }
 
-// undo removes one object, if it is there and bears our label: a name in a file
-// is not enough to delete something.
-func (r *recovery) undo(ctx context.Context, ref Ref) error {
-	switch ref.Kind {
-	case v1alpha1.KindPodChaos:
-		return r.removeChaos(ctx, &v1alpha1.PodChaos{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}}, ref)
-	case v1alpha1.KindNetworkChaos:
-		return r.removeChaos(ctx, &v1alpha1.NetworkChaos{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name}}, ref)
-	case KindPod, KindNamespace:
-		return nil // the sweep by labels takes these
-	case KindNode:
-		return r.turnOn(ctx, ref)
-	case KindRole:
-		restored, err := restoreRole(ctx, r.client, ref)
-		return r.tell(ref, restored, err)
-	case KindHold:
-		return ReleaseHold(ctx, r.client, ref)
-	case KindSecretVersion:
-		if r.means.Versions == nil {
-			return fmt.Errorf("%s was disabled in custody, which cannot be reached from here: enable version %s of secret %s", ref, ref.Name, ref.Namespace)
-		}
-		return EnableVersion(ctx, r.means.Versions, ref)
-	case KindLabel:
-		repaired, err := untamper(ctx, r.client, ref)
-		return r.tell(ref, repaired, err)
-	default:
-		return fmt.Errorf("the journal names a kind that is not known: %s", ref.Kind)
-	}
-}
-
-// tell notes what was put right.
-func (r *recovery) tell(ref Ref, changed bool, err error) error {
-	if changed {
-		r.removed(ref)
-	}
-	return err
-}
-
-// turnOn turns a node on that an earlier run turned off.
-func (r *recovery) turnOn(ctx context.Context, ref Ref) error {
-	if r.means.Power == nil {
-		return fmt.Errorf("%s was turned off, and nobody here can turn it on: start its machine", ref)
-	}
-	running, err := r.means.Power.State(ctx, ref.Name)
-	if err != nil || running {
-		return err
-	}
-	return r.tell(ref, true, r.means.Power.On(ctx, ref.Name))
-}
-
-func (r *recovery) removeChaos(ctx context.Context, object ctrl.Object, ref Ref) error {
-	err := r.chaos.Get(ctx, ctrl.ObjectKeyFromObject(object), object)
+// removeChaos deletes the object, if it is there and bears our label: a name in a
+// file is not enough to delete something.
+func removeChaos(ctx context.Context, r *recovery, ref Ref) (removed bool, err error) {
+	object := chaosKinds[ref.Kind].SpawnObject()
+	err = r.chaos.Get(ctx, ctrl.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, object)
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", ref, err)
+		return false, fmt.Errorf("reading %s: %w", ref, err)
 	}
 	if object.GetLabels()[managedBy] != managedByValue {
-		return fmt.Errorf("%s does not bear the label %s=%s, so it is left alone", ref, managedBy, managedByValue)
+		return false, fmt.Errorf("%s does not bear the label %s=%s, so it is left alone", ref, managedBy, managedByValue)
 	}
 	err = remove(ctx, r.chaos, object, ref)
-	if err == nil || errors.Is(err, ErrStripped) {
-		r.removed(ref)
-	}
-	return err
+	return err == nil || errors.Is(err, ErrStripped), err
 }
 
-func (r *recovery) sweepChaos(ctx context.Context, list ctrl.ObjectList) error {
+// sweepChaos deletes all objects of a kind that bear the label of a run.
+func (r *recovery) sweepChaos(ctx context.Context, kind string) error {
 	selector, err := metav1.ParseToLabelSelector(leftovers)
 	if err != nil {
 		return fmt.Errorf("parsing the selector of leftovers: %w", err)
@@ -207,24 +152,16 @@ func (r *recovery) sweepChaos(ctx context.Context, list ctrl.ObjectList) error {
 	if err != nil {
 		return fmt.Errorf("parsing the selector of leftovers: %w", err)
 	}
+	list := chaosKinds[kind].SpawnList()
 	err = r.chaos.List(ctx, list, ctrl.MatchingLabelsSelector{Selector: labels})
 	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return nil // no Chaos Mesh, nothing of it left
 	}
 	if err != nil {
-		return fmt.Errorf("listing chaos objects: %w", err)
+		return fmt.Errorf("listing objects of kind %s: %w", kind, err)
 	}
-	objects, err := meta.ExtractList(list)
-	if err != nil {
-		return fmt.Errorf("listing chaos objects: %w", err)
-	}
-	for _, o := range objects {
-		object, ok := o.(ctrl.Object)
-		if !ok {
-			continue
-		}
-		ref := Ref{Kind: kindOf(object), Namespace: object.GetNamespace(), Name: object.GetName()}
-		r.fail(r.removeChaos(ctx, object, ref))
+	for _, object := range list.GetItems() {
+		r.fail(r.undo(ctx, Ref{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName()}))
 	}
 	return nil
 }

@@ -25,6 +25,10 @@ const HoldAnnotation = "vaultproof.dev/hold"
 // KindHold is a hold on a pod that must be taken away again.
 const KindHold = "Hold"
 
+var _ = undoneBy(KindHold, func(ctx context.Context, r *recovery, ref Ref) (bool, error) {
+	return false, ReleaseHold(ctx, r.client, ref)
+})
+
 // sealedMessage is what Vault logs at the end of every seal.
 const sealedMessage = "vault is sealed"
 

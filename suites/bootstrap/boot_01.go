@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,7 +34,7 @@ var _ = conformance.It(boot01, conformance.Conformance, func(ctx ginkgo.SpecCont
 	if err := oneCluster(ids); err != nil {
 		return err
 	}
-	servers, err := raftServers(ctx, r.Target)
+	servers, err := r.Target.RaftServers(ctx)
 	if errors.Is(err, target.ErrNoPrivilege) {
 		return r.Skip("raft's configuration cannot be read: %v", err)
 	}
@@ -43,7 +42,7 @@ var _ = conformance.It(boot01, conformance.Conformance, func(ctx ginkgo.SpecCont
 		return r.CannotTell(err)
 	}
 	r.Measure("raft_servers_total", float64(len(servers)))
-	return allVoters(servers, r.Target.Replicas)
+	return target.AllVote(servers, r.Target.Replicas)
 })
 
 // identity is what a pod says of the cluster that it belongs to.
@@ -78,53 +77,4 @@ func oneCluster(ids []identity) error {
 	}
 	slices.Sort(words)
 	return fmt.Errorf("sys/health tells %d cluster_ids (%s), want one: Vault was initialised more than once (hashicorp/vault#19952)", len(byID), strings.Join(words, "; "))
-}
-
-// server is one entry of raft's configuration.
-type server struct {
-	id    string
-	voter bool
-}
-
-func raftServers(ctx context.Context, t *target.Target) ([]server, error) {
-	secret, err := t.ReadPrivileged(ctx, "sys/storage/raft/configuration")
-	if err != nil {
-		return nil, err
-	}
-	return parseServers(secret.Data)
-}
-
-// parseServers reads the answer of sys/storage/raft/configuration.
-func parseServers(data map[string]any) ([]server, error) {
-	config, _ := data["config"].(map[string]any)
-	list, ok := config["servers"].([]any)
-	if !ok {
-		return nil, errors.New("the answer of sys/storage/raft/configuration has no config.servers")
-	}
-	servers := make([]server, 0, len(list))
-	for _, entry := range list {
-		fields, _ := entry.(map[string]any)
-		id, _ := fields["node_id"].(string)
-		voter, known := fields["voter"].(bool)
-		if id == "" || !known {
-			return nil, errors.New("a server in sys/storage/raft/configuration lacks its node_id or voter")
-		}
-		servers = append(servers, server{id, voter})
-	}
-	return servers, nil
-}
-
-// allVoters judges raft's configuration against the number of replicas.
-func allVoters(servers []server, want int) error {
-	var names []string
-	for _, s := range servers {
-		if !s.voter {
-			return fmt.Errorf("raft server %s is no voter, want all %d servers to vote", s.id, want)
-		}
-		names = append(names, s.id)
-	}
-	if len(servers) != want {
-		return fmt.Errorf("raft's configuration has %d servers (%s), want %d, one for each replica", len(servers), strings.Join(names, ", "), want)
-	}
-	return nil
 }

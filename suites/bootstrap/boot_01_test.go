@@ -24,39 +24,3 @@ func TestOneCluster(t *testing.T) {
 		}
 	}
 }
-
-func TestAllVoters(t *testing.T) {
-	three := []server{{"vault-0", true}, {"vault-1", true}, {"vault-2", true}}
-	if err := allVoters(three, 3); err != nil {
-		t.Error(err)
-	}
-	for name, servers := range map[string][]server{
-		"one missing":  three[:2],
-		"one too many": append(three[:3:3], server{"vault-3", true}),
-		"a non-voter":  {{"vault-0", true}, {"vault-1", true}, {"vault-2", false}},
-	} {
-		if err := allVoters(servers, 3); err == nil {
-			t.Errorf("%s: passes", name)
-		}
-	}
-}
-
-func TestParseServers(t *testing.T) {
-	entry := map[string]any{"node_id": "vault-0", "voter": true}
-	config := func(servers ...any) map[string]any {
-		return map[string]any{"config": map[string]any{"servers": servers}}
-	}
-	if got, err := parseServers(config(entry)); err != nil || len(got) != 1 || got[0] != (server{"vault-0", true}) {
-		t.Errorf("servers %v (%v)", got, err)
-	}
-	for name, data := range map[string]map[string]any{
-		"nothing":  nil,
-		"no voter": config(map[string]any{"node_id": "vault-0"}),
-		"no id":    config(map[string]any{"voter": true}),
-		"garbage":  config("vault-0"),
-	} {
-		if _, err := parseServers(data); err == nil {
-			t.Errorf("%s: parsed", name)
-		}
-	}
-}

@@ -6,14 +6,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/vaultproof/vaultproof/pkg/conformance"
 	"github.com/vaultproof/vaultproof/pkg/fault"
+	"github.com/vaultproof/vaultproof/pkg/kube"
 	"github.com/vaultproof/vaultproof/pkg/target"
 )
 
@@ -117,22 +115,8 @@ type evictor struct {
 
 // dryRun asks for the eviction of this very pod without evicting it.
 func (e evictor) dryRun(ctx context.Context, pod *corev1.Pod, when string) (eviction, error) {
-	err := e.client.PolicyV1().Evictions(e.namespace).Evict(ctx, &policyv1.Eviction{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: pod.Name},
-		DeleteOptions: &metav1.DeleteOptions{
-			DryRun: []string{metav1.DryRunAll}, Preconditions: &metav1.Preconditions{UID: &pod.UID},
-		},
-	})
-	said := eviction{pod: pod.Name, when: when}
-	switch {
-	case err == nil:
-		return said, nil
-	case apierrors.IsTooManyRequests(err):
-		said.refusal = err.Error()
-		return said, nil
-	default:
-		return said, fmt.Errorf("asking for the eviction of pod %s: %w", pod.Name, err)
-	}
+	refusal, err := kube.TryEviction(ctx, e.client, pod)
+	return eviction{pod: pod.Name, when: when, refusal: refusal}, err
 }
 
 // dryRunInTime asks until the eviction is admitted: Kubernetes takes a moment to count

@@ -11,11 +11,11 @@ import (
 	"github.com/vaultproof/vaultproof/pkg/fault"
 )
 
-// freshen replaces a pod whose container was restarted. The kubelet holds such a
+// Freshen replaces a pod whose container was restarted. The kubelet holds such a
 // container back, twice as long each time and up to five minutes, and forgets only after
 // ten minutes without a restart: the next trial on that pod would show the kubelet's
 // patience, not Vault.
-func freshen(ctx context.Context, r *conformance.Case, name string) error {
+func Freshen(ctx context.Context, r *conformance.Case, name string) error {
 	pod, err := r.Target.Client.CoreV1().Pods(r.Target.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading pod %s/%s between two trials: %w", r.Target.Namespace, name, err)
