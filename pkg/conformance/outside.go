@@ -14,7 +14,7 @@ import (
 )
 
 // outsideRate is how many operations a second come from outside the cluster.
-const outsideRate = 2
+const outsideRate = 1
 
 // The ways from outside, as they are called in what is measured.
 const (

@@ -108,18 +108,18 @@ func (s *session) newTraffic(ctx context.Context) (_ *Traffic, err error) {
 }
 
 // podRate is how many operations a second go to each pod past the Service.
-const podRate = 2
+const podRate = 0.5
 
 // trafficMix is what the load consists of, as operations a second: registers above
-// all, by which outages are timed, and of each other kind enough to see what a fault
-// does to it.
+// all, by which outages are timed, and of each other kind as little as shows what a fault
+// does to it: one token or lease costs Vault as much as many writes to a register.
 func trafficMix(engines probe.Engines) probe.Mix {
-	mix := probe.Mix{Registers: probe.DefaultRate, Journals: 4, Tokens: 2}
+	mix := probe.Mix{Registers: probe.DefaultRate, Journals: 2, Tokens: 0.5}
 	if engines.Transit != "" {
-		mix.Transit = 4
+		mix.Transit = 1
 	}
 	if engines.SSH != "" {
-		mix.Leases = 2
+		mix.Leases = 0.5
 	}
 	return mix
 }

@@ -27,7 +27,7 @@ var boot03 = conformance.Check{
 	Assertion: "crash-safe: whenever the sidecar is killed in a first start, and however custody is then, Vault ends unsealed with all shares in custody",
 	Source:    "vault-init main.go:239-313; bank-vaults pkg/kv/gcs/gcs.go:41-56",
 	Observe: "in a pod of its own, real Vaults with this sidecar's failpoint build, killed before and after every step and every write to custody, " +
-		"each with custody healthy, denied, unavailable and slow; then Vault restarted and opened with custody's shares alone",
+		"each with custody healthy, denied, unavailable and slow; then, with custody's shares alone, Vault restarted and opened for each moment, and in the other modes a root token made of them",
 	Timeout: matrixTimeout,
 }
 
