@@ -105,10 +105,9 @@ func kindsOf(kind history.Kind, key string) string {
 	}
 }
 
-// The records hold what convicts a Vault that forgets tokens, or brings them back.
-func TestGrantsThatEndOrComeBackAreSeen(t *testing.T) { bubble(t, testGrantsThatEndOrComeBackAreSeen) }
-
-func testGrantsThatEndOrComeBackAreSeen(t *testing.T) {
+// The records hold what convicts a Vault that forgets tokens, or brings them back. In real
+// time: in a bubble the race detector of Go 1.26 itself crashes (in its StackDepot).
+func TestGrantsThatEndOrComeBackAreSeen(t *testing.T) {
 	b := newBench(t, mixed)
 	var revived, forgotten int64
 	records := b.run(9*time.Second, func(ctx context.Context) {
