@@ -88,8 +88,9 @@ clean: tool ## recover, then delete cluster, containers and artifacts; keeps the
 	$(VP) clean
 
 .PHONY: unit
-unit: go ## Unit tests under the race detector
+unit: go ## Unit tests under the race detector, and those that it cannot watch without it
 	go test -race ./...
+	go test ./pkg/probe/...
 
 .PHONY: smoke
 smoke: up ## End-to-end proof of the fixtures on the kind cluster

@@ -106,7 +106,7 @@ func kindsOf(kind history.Kind, key string) string {
 }
 
 // The records hold what convicts a Vault that forgets tokens, or brings them back. In real
-// time: in a bubble the race detector of Go 1.26 itself crashes (in its StackDepot).
+// time, so that the race detector sees it; see package raced.
 func TestGrantsThatEndOrComeBackAreSeen(t *testing.T) {
 	b := newBench(t, mixed)
 	var revived, forgotten int64
