@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/vaultproof/vaultproof/pkg/conformance"
@@ -152,11 +153,7 @@ func (p *party) one(ctx context.Context, g guest, pod *corev1.Pod) ([]found, err
 	if err != nil {
 		return nil, err
 	}
-	log, err := p.log(ctx, over)
-	if err != nil {
-		return nil, err
-	}
-	reports, err := parseReports(log)
+	reports, err := p.reports(ctx, over)
 	if err != nil {
 		return nil, fmt.Errorf("pod %s/%s (image %s): %w", over.Namespace, over.Name, probe.DefaultImage, err)
 	}
@@ -168,6 +165,24 @@ func (p *party) one(ctx context.Context, g guest, pod *corev1.Pod) ([]found, err
 		all[i].guest, all[i].on = g.who, over.Status.HostIP
 	}
 	return all, nil
+}
+
+// logLag is how much later than the end of a pod its log may be there: the kubelet tells
+// of the one when the other is still on its way to the node's disk.
+var logLag = 10 * time.Second
+
+// reports reads what a guest that has ended found.
+func (p *party) reports(ctx context.Context, pod *corev1.Pod) (reports []report, err error) {
+	patient, cancel := context.WithTimeout(ctx, logLag)
+	defer cancel()
+	_ = wait.PollUntilContextCancel(patient, 250*time.Millisecond, true, func(context.Context) (bool, error) {
+		var log string
+		if log, err = p.log(ctx, pod); err == nil {
+			reports, err = parseReports(log)
+		}
+		return err == nil, nil
+	})
+	return reports, err
 }
 
 func ended(pod *corev1.Pod) bool {

@@ -86,6 +86,8 @@ func TestHost(t *testing.T) {
 }
 
 func TestVisit(t *testing.T) {
+	defer func(lag time.Duration) { logLag = lag }(logLag)
+	logLag = 100 * time.Millisecond
 	doors := []door{doorTo("vault-0", "10.0.0.9", 8200, shut)}
 	p, client := visited(t, func(pod *corev1.Pod) { pod.Status.Phase, pod.Status.HostIP = corev1.PodSucceeded, "172.18.0.3" })
 	guests := []guest{
