@@ -98,7 +98,7 @@ func (c Config) WithDefaults() Config {
 	}
 	set(&c.Timeout, 2*time.Second)
 	set(&c.DialTimeout, 500*time.Millisecond)
-	set(&c.SampleEvery, 25*time.Millisecond)
+	set(&c.SampleEvery, 50*time.Millisecond)
 	set(&c.SampleTimeout, 400*time.Millisecond)
 	if c.SamplePort == 0 {
 		c.SamplePort = 8200
