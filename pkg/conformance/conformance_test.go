@@ -61,7 +61,7 @@ func checksNamed(ids ...string) []Check {
 func TestProfiles(t *testing.T) {
 	checks := checksNamed("ACT-01", "BOOT-01", "RES-01", "RES-02", "RES-10")
 	for profile, want := range map[string]string{
-		"smoke":      "ACT-01 BOOT-01 RES-01 RES-10",
+		"smoke":      "ACT-01 BOOT-01",
 		"certify":    "ACT-01 BOOT-01 RES-01 RES-02 RES-10",
 		"resilience": "ACT-01 RES-01 RES-02 RES-10",
 	} {
@@ -297,7 +297,7 @@ func TestListAndRunChecks(t *testing.T) {
 	if got := strings.Join(s.selected, " "); got != "ACT-02 ACT-11 TLS-01" {
 		t.Errorf("-run-checks TLS-01,ACT-* selects %s", got)
 	}
-	if got := strings.Join(s.required, " "); got != "ACT-02 RES-01 TLS-01 TLS-02" {
+	if got := strings.Join(s.required, " "); got != "ACT-02 TLS-01 TLS-02" {
 		t.Errorf("profile smoke demands %s, whatever was selected", got)
 	}
 	suite, _ := s.ginkgoConfig(t)
