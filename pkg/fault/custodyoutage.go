@@ -101,7 +101,7 @@ func (f *CustodyOutage) failedCall(calls []CustodyCall) (evidence string, found 
 	concerned := 0
 	for _, c := range calls {
 		if f.Principal != "" && c.Principal != f.Principal || !strings.HasPrefix(c.Secret, f.Prefix) ||
-			f.Fault.Method != "" && c.Method != f.Fault.Method || f.Fault.Secret != "" && c.Secret != f.Fault.Secret {
+			f.Fault.Method != "" && c.Method != f.Fault.Method || !f.Fault.means(c.Secret) {
 			continue
 		}
 		concerned++

@@ -53,6 +53,20 @@ func TestCustodyOutageIsWitnessedByAFailedCall(t *testing.T) {
 	}
 }
 
+func TestACustodyOutageOfSomeSecretsIsNotWitnessedByOthers(t *testing.T) {
+	for _, c := range []struct {
+		meant, id string
+		want      bool
+	}{
+		{"", "a", true}, {"a", "a", true}, {"a", "ab", false}, {"a*", "ab", true}, {"a*", "a", true}, {"a*", "b", false}, {"*", "b", true},
+	} {
+		outage := CustodyOutage{Fault: CustodyFault{Mode: "deny", Secret: c.meant}}
+		if evidence, got := outage.failedCall([]CustodyCall{{Secret: c.id, Code: "PermissionDenied"}}); got != c.want {
+			t.Errorf("a denied call for %q, where %q was to fail, is a witness: %t (%s), want %t", c.id, c.meant, got, evidence, c.want)
+		}
+	}
+}
+
 func TestCustodyOutage(t *testing.T) {
 	sw := &fakeSwitch{calls: []CustodyCall{{Method: "AccessSecretVersion", Secret: "s", Principal: "vault/vault", Code: "Unavailable"}}}
 	injected, err := (&CustodyOutage{Switch: sw, Fault: CustodyFault{Mode: "unavailable"}}).Inject(t.Context())

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,14 @@ type CustodyFault struct {
 	// Secret is the id of a secret, or with * at its end the start of the ids of many;
 	// empty means all.
 	Secret string
+}
+
+// means tells whether the fault hits calls for the secret called id.
+func (f CustodyFault) means(id string) bool {
+	if start, many := strings.CutSuffix(f.Secret, "*"); many {
+		return strings.HasPrefix(id, start)
+	}
+	return f.Secret == "" || f.Secret == id
 }
 
 // CustodyCall is one call as custody's access log has it.
