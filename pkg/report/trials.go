@@ -64,6 +64,11 @@ func SpreadOf(ms []float64) Spread {
 	if len(sorted) == 0 {
 		return Spread{}
 	}
-	rank := func(q float64) float64 { return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)] }
-	return Spread{N: len(sorted), Median: rank(.5), P95: rank(.95), Max: sorted[len(sorted)-1]}
+	return Spread{N: len(sorted), Median: Rank(sorted, .5), P95: Rank(sorted, .95), Max: sorted[len(sorted)-1]}
+}
+
+// Rank is the smallest of sorted, which has to have one, that at least the part q is
+// not above.
+func Rank[T any](sorted []T, q float64) T {
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }

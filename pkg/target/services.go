@@ -68,7 +68,7 @@ func (t *Target) findHosts(ctx context.Context, told []FileIngress) error {
 	if hosts = slices.Compact(hosts); len(hosts) > 0 {
 		t.found("ingress", strings.Join(hosts, ", "))
 	} else if err == nil {
-		t.unseen("ingress", "no Ingress in namespace "+t.Namespace+" leads to Vault, and no target file names one")
+		t.unseen("ingress", "no Ingress in namespace "+t.Namespace+" leads to Vault, and no target file names one; those of other namespaces and Gateway routes are looked for when they are checked")
 	}
 	return nil
 }

@@ -68,7 +68,26 @@ func runLab(ctx context.Context, r *conformance.Case, question string) ([]byte, 
 	if err := awaitPod(ctx, r.Target.Client, pod.Name, ended); err != nil {
 		return nil, err
 	}
-	log, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{}).Stream(ctx)
+	return awaitLabResult(ctx, r.Target.Client, pod.Name)
+}
+
+// logLag is how much later than the end of a pod the end of its log may be there.
+const logLag = 10 * time.Second
+
+// awaitLabResult reads the result of a lab that has ended.
+func awaitLabResult(ctx context.Context, client kubernetes.Interface, pod string) (result []byte, err error) {
+	patient, cancel := context.WithTimeout(ctx, logLag)
+	defer cancel()
+	_ = wait.PollUntilContextCancel(patient, 250*time.Millisecond, true, func(context.Context) (bool, error) {
+		// By the caller's context: what the last look saw is told, not that time is up.
+		result, err = readLabResult(ctx, client, pod)
+		return err == nil, nil
+	})
+	return result, err
+}
+
+func readLabResult(ctx context.Context, client kubernetes.Interface, pod string) ([]byte, error) {
+	log, err := client.CoreV1().Pods(target.SystemNamespace).GetLogs(pod, &corev1.PodLogOptions{}).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of the lab: %w", err)
 	}

@@ -87,7 +87,7 @@ func WithinBudget(results []Result, budget time.Duration) error {
 			return err
 		}
 	}
-	worst := rank(byOutage(results), 0.95)
+	worst := report.Rank(byOutage(results), 0.95)
 	if worst.Outage.Length() <= budget {
 		return nil
 	}

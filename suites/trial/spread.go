@@ -2,7 +2,6 @@ package trial
 
 import (
 	"math"
-	"slices"
 
 	"github.com/vaultproof/vaultproof/pkg/report"
 )
@@ -32,9 +31,9 @@ func spread(results []Result) map[string]float64 {
 		if len(ms) == 0 {
 			return
 		}
-		slices.Sort(ms)
-		figures[name+"_median_ms"] = math.Round(rank(ms, 0.5))
-		figures[name+"_p95_ms"] = math.Round(rank(ms, 0.95))
+		all := report.SpreadOf(ms)
+		figures[name+"_median_ms"] = math.Round(all.Median)
+		figures[name+"_p95_ms"] = math.Round(all.P95)
 	}
 	outages := make([]float64, len(results))
 	for i, res := range results {
@@ -51,9 +50,4 @@ func spread(results []Result) map[string]float64 {
 		put(m.name, reached)
 	}
 	return figures
-}
-
-// rank is the smallest of sorted that at least the part q is not above.
-func rank[T any](sorted []T, q float64) T {
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
