@@ -33,6 +33,8 @@ type Case struct {
 	CustodySwitch fault.CustodySwitch
 	// Power turns nodes off and on; nil if nobody here can.
 	Power fault.NodePower
+	// Tenants says where tenants are; it has no Kubeconfig if nobody told.
+	Tenants Tenants
 	// Trials is how often each fault is to be injected.
 	Trials int
 	// Walk is how long a random walk through faults goes on.

@@ -51,8 +51,8 @@ type Check struct {
 	Since string
 	// Timeout ends a check that hangs. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// Last marks a check that judges what all others did, and so runs after
-	// them.
+	// Last marks a check that judges what all others did, or waits for what takes
+	// longer than all others, and so runs after them.
 	Last bool
 	// Manner says what a Conformance check does to the target, and so what may
 	// run beside it. Saying nothing is safe, and slow: the check runs alone.

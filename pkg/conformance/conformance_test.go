@@ -59,11 +59,12 @@ func checksNamed(ids ...string) []Check {
 }
 
 func TestProfiles(t *testing.T) {
-	checks := checksNamed("ACT-01", "BOOT-01", "RES-01", "RES-02", "RES-10")
+	checks := checksNamed("ACT-01", "BOOT-01", "RES-01", "RES-02", "RES-10", "TEN-01")
 	for profile, want := range map[string]string{
 		"smoke":      "ACT-01 BOOT-01",
-		"certify":    "ACT-01 BOOT-01 RES-01 RES-02 RES-10",
+		"certify":    "ACT-01 BOOT-01 RES-01 RES-02 RES-10 TEN-01",
 		"resilience": "ACT-01 RES-01 RES-02 RES-10",
+		"tenancy":    "TEN-01",
 	} {
 		got, err := demanded(profile, checks)
 		if err != nil || strings.Join(got, " ") != want {
@@ -88,7 +89,7 @@ func TestProfiles(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	b, err := LoadBudgets("")
-	if err != nil || b["RES-01"] != 4*time.Second || b["RES-02"] != 5*time.Second || b["RES-05"] != 8*time.Second {
+	if err != nil || b["RES-01"] != 2*time.Second || b["RES-02"] != 7*time.Second || b["RES-05"] != 8*time.Second {
 		t.Fatalf("built-in budgets %v (%v)", b, err)
 	}
 	path := filepath.Join(t.TempDir(), "budgets.yaml")

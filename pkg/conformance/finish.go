@@ -15,8 +15,8 @@ import (
 )
 
 // finishTimeout bounds what comes after the last check: taking down what still
-// runs, the load, the bundle, the report.
-const finishTimeout = 3 * time.Minute
+// runs, what checks shared, the load, the bundle, the report.
+const finishTimeout = 5 * time.Minute
 
 // finish writes down the run, however far it got, and returns its verdict.
 func (s *session) finish(ctx context.Context) (report.Verdict, error) {
@@ -25,6 +25,9 @@ func (s *session) finish(ctx context.Context) (report.Verdict, error) {
 	var errs []error
 	if err := s.crew.close(ctx); err != nil {
 		slog.Warn("a check was not taken down as it should be", "error", err.Error())
+	}
+	if err := s.shared.clear(ctx); err != nil {
+		s.breakDown("cleaning up after all checks: " + err.Error())
 	}
 	if err := s.stopTraffic(ctx); err != nil {
 		slog.Warn("the load was not taken down as it should be", "error", err.Error())

@@ -58,10 +58,24 @@ type Options struct {
 	// the Kubernetes API cannot.
 	CustodySwitch fault.CustodySwitch
 	Power         fault.NodePower
+	// Tenants says where tenants are and what sets them up. Without a kubeconfig the checks
+	// of tenancy are skipped.
+	Tenants Tenants
 	// List prints the checks instead of running them.
 	List bool
 	// Out gets the summary and the list. It never gets a secret.
 	Out io.Writer
+}
+
+// Tenants is what a run is told of tenants.
+type Tenants struct {
+	// Kubeconfig is the path of that of the tenant cluster.
+	Kubeconfig string
+	// Terraform is the path of terraform or tofu; empty means the one in PATH.
+	Terraform string
+	// Mirror is a directory of providers, in the layout of a filesystem mirror; empty means
+	// the public registry.
+	Mirror string
 }
 
 // DefaultOptions are those of a run without any flag.
@@ -76,7 +90,7 @@ var ErrNotAsked = errors.New("no cluster was given: run with -args -kubeconfig F
 var flagNames = []string{
 	"kubeconfig", "context", "namespace", "target", "cluster-name", "profile", "run-checks", "seed",
 	"artifacts", "trials", "walk", "custody-endpoint", "budgets", "baseline", "list",
-	"custody-admin", "kind-cluster",
+	"custody-admin", "kind-cluster", "tenant-kubeconfig", "terraform", "terraform-mirror",
 }
 
 // The flags are registered at start-up, so that every test binary that imports
@@ -97,7 +111,7 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("namespace", d.Namespace, "namespace of the Vault; default: find the only one")
 	text("target", d.TargetFile, "YAML file that says what cannot be found of the Vault by labels; default: find all")
 	text("cluster-name", d.ClusterName, "name of the cluster in the report; default the server's address")
-	text("profile", d.Profile, "what the verdict demands: smoke, certify or resilience")
+	text("profile", d.Profile, "what the verdict demands: smoke, certify, vault, resilience or tenancy")
 	text("run-checks", "", "run only the checks whose ids match these comma-separated globs, e.g. ACT-*,RES-01")
 	text("seed", "0", "seed of order, targets and timing; 0 takes one from the clock")
 	text("artifacts", d.Artifacts, "directory for the run's results")
@@ -108,6 +122,9 @@ func registerFlags(set *flag.FlagSet, d Options) {
 	text("baseline", d.Baseline, "report.json of an earlier run: what passed then has to pass now, and no fault may take longer beyond the noise of both runs")
 	text("custody-admin", "", "URL of the admin interface of a custody server made for tests; default: that of the kind cluster, if vaultproof made it")
 	text("kind-cluster", "", "kind cluster made by vaultproof whose nodes may be turned off; default: the one that -cluster-name names, if vaultproof made it")
+	text("tenant-kubeconfig", "", "kubeconfig of the cluster that tenants run in; without it the checks of tenancy are skipped")
+	text("terraform", "", "path of the terraform or tofu that sets tenants up; default: the one in $PATH")
+	text("terraform-mirror", "", "directory that Terraform's providers are taken from (filesystem mirror); default: the public registry")
 	if set.Lookup("list") == nil {
 		set.Bool("list", false, "list the checks, those that -run-checks names if given, and exit (go test hides it without -v)")
 	}
@@ -135,6 +152,7 @@ func optionsFrom(set *flag.FlagSet) (Options, error) {
 	o.ClusterName, o.Profile, o.Artifacts = text("cluster-name"), text("profile"), text("artifacts")
 	o.CustodyEndpoint, o.Budgets, o.Baseline = text("custody-endpoint"), text("budgets"), text("baseline")
 	o.CustodyAdmin, o.KindCluster = text("custody-admin"), text("kind-cluster")
+	o.Tenants = Tenants{Kubeconfig: text("tenant-kubeconfig"), Terraform: text("terraform"), Mirror: text("terraform-mirror")}
 	o.List = text("list") == "true"
 	for glob := range strings.SplitSeq(text("run-checks"), ",") {
 		if glob = strings.TrimSpace(glob); glob != "" {

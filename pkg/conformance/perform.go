@@ -73,7 +73,7 @@ func (s *session) newCase(check Check, later func(func(context.Context) error)) 
 	return &Case{
 		Check: check, Target: s.target, Log: s.log, Trials: s.opts.Trials, Walk: s.opts.Walk, Faults: s.faults,
 		Budget: s.budgets[check.ID], ID: s.runID, Dir: s.dir, session: s, later: later,
-		CustodySwitch: s.opts.CustodySwitch, Power: s.opts.Power,
+		CustodySwitch: s.opts.CustodySwitch, Power: s.opts.Power, Tenants: s.opts.Tenants,
 		Rand:         rand.New(rand.NewPCG(uint64(s.seed), h.Sum64())),
 		measurements: map[string]float64{},
 	}

@@ -59,9 +59,9 @@ type provisioned struct {
 	leftOut []string // what the target does not allow, and why
 }
 
-// withProvisioner calls f with a client of the active pod that bears the
-// provisioner token from custody.
-func withProvisioner(ctx context.Context, t *target.Target, f func(*api.Client) error) error {
+// WithProvisioner calls f with a client of the active pod that bears the
+// provisioner token from custody. Without custody it is target.ErrNoCustody.
+func WithProvisioner(ctx context.Context, t *target.Target, f func(*api.Client) error) error {
 	token, err := t.Secret(ctx, target.ProvisionerTokenSecret)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func withProvisioner(ctx context.Context, t *target.Target, f func(*api.Client) 
 // that died has left is taken over.
 func provision(ctx context.Context, t *target.Target) (*provisioned, error) {
 	p := &provisioned{target: t}
-	err := withProvisioner(ctx, t, func(c *api.Client) error { return p.prepare(ctx, c) })
+	err := WithProvisioner(ctx, t, func(c *api.Client) error { return p.prepare(ctx, c) })
 	if err != nil {
 		return nil, fmt.Errorf("preparing Vault for the load with the provisioner token: %w", err)
 	}
@@ -218,7 +218,7 @@ const unmountTimeout = 90 * time.Second
 // remove takes away what provision made, the token first, and with it its children
 // and their leases. It can be repeated: what is gone already is no error.
 func (p *provisioned) remove(ctx context.Context) error {
-	return withProvisioner(ctx, p.target, func(c *api.Client) error { return p.takeAway(ctx, c) })
+	return WithProvisioner(ctx, p.target, func(c *api.Client) error { return p.takeAway(ctx, c) })
 }
 
 // takeAway does it with a client that bears the provisioner token.

@@ -57,6 +57,8 @@ type session struct {
 	traffic     *Traffic
 	trafficErr  error
 
+	shared shelf
+
 	mu          sync.Mutex
 	results     map[string]report.Check
 	injected    []report.Fault

@@ -62,6 +62,24 @@ type Way struct {
 	Rate float64
 }
 
+// Login is a load of logins with the Kubernetes token of a service account. Each asks for
+// a token of its own, which nobody keeps: how long it lives is up to the role.
+type Login struct {
+	// Route names the way in what is measured.
+	Route string
+	// Address is the base URL of Vault on this way, ServerName the name that its
+	// certificate must bear, and Via the host:port that is dialled; empty dials Address.
+	Address, ServerName, Via string
+	// Mount is where the auth method is, without slashes around it; Role is the one that
+	// is asked for.
+	Mount, Role string
+	// JWT is the service account's token. It goes to the prober through a port-forward and
+	// is kept in its memory alone.
+	JWT string
+	// Rate is how many logins start in a second.
+	Rate float64
+}
+
 // rates shares out the rate: that of the registers, and a stream for each other
 // kind.
 func (o Options) rates() (registers float64, others []wire.Stream) {
@@ -91,6 +109,18 @@ func (o Options) ways() []wire.Stream {
 	for _, w := range o.Ways {
 		streams = append(streams, wire.Stream{
 			Kind: wire.Register, Route: w.Route, Address: w.Address, ServerName: w.ServerName, Via: w.Via, Pod: w.Pod, Rate: w.Rate,
+		})
+	}
+	return streams
+}
+
+// logins are the streams that log in.
+func (o Options) logins() []wire.Stream {
+	var streams []wire.Stream
+	for _, l := range o.Logins {
+		streams = append(streams, wire.Stream{
+			Kind: wire.Login, Route: l.Route, Address: l.Address, ServerName: l.ServerName, Via: l.Via,
+			Mount: l.Mount, Role: l.Role, JWT: l.JWT, Rate: l.Rate,
 		})
 	}
 	return streams

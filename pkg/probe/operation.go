@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/vaultproof/vaultproof/pkg/history"
+	"github.com/vaultproof/vaultproof/pkg/probe/internal/load"
 	"github.com/vaultproof/vaultproof/pkg/probe/internal/wire"
 	"github.com/vaultproof/vaultproof/pkg/timeline"
 )
@@ -42,6 +43,21 @@ func (o Operation) event() timeline.Event {
 		At: o.Due, Kind: timeline.Operation, Subject: string(o.Kind), Value: o.Pod, OK: o.Outcome == history.OK,
 		LatencyMS: float64(o.Latency()) / float64(time.Millisecond), Detail: o.Error,
 	}
+}
+
+// LoginKind is the kind of the operations of a Login.
+const LoginKind = load.LoginKind
+
+// Events are the operations of one kind that were on schedule, whatever their way, as they
+// would stand in a timeline: Outages and Measure tell from them what that kind suffered.
+func Events(ops []Operation, kind history.Kind) []timeline.Event {
+	var events []timeline.Event
+	for _, o := range ops {
+		if o.Kind == kind && !o.Aux {
+			events = append(events, o.event())
+		}
+	}
+	return events
 }
 
 // operationOf translates a record. Every instant moves by shift.

@@ -74,6 +74,9 @@ type Options struct {
 	Engines Engines
 	// Ways are watched too, each at a rate of its own beside Rate.
 	Ways []Way
+	// Logins go on beside that. A prober of a Rate below 0 that has no Ways needs no Token:
+	// it logs in and does nothing else.
+	Logins []Login
 	// Keys is how many keys take turns; 0 means enough that none has to wait.
 	Keys int
 	// Timeout is how long a client waits for an answer; 0 means 2 s.
@@ -146,7 +149,7 @@ func (o Options) told() (wire.Config, error) {
 	cfg := wire.Config{
 		Address: o.Address, CAPEM: o.CA, ServerName: o.ServerName, Token: o.Token, Mount: o.Mount, Prefix: o.Prefix,
 		Name: o.name, FirstClient: o.firstClient,
-		Rate: registers, Streams: append(streams, o.ways()...), WriteShare: o.WriteShare, Keys: o.Keys, Timeout: o.Timeout, DialTimeout: o.DialTimeout,
+		Rate: registers, Streams: slices.Concat(streams, o.ways(), o.logins()), WriteShare: o.WriteShare, Keys: o.Keys, Timeout: o.Timeout, DialTimeout: o.DialTimeout,
 		FreshConnections: o.FreshConnections, Seed: o.Seed, Pods: o.Pods, SampleEvery: o.SampleEvery,
 	}.WithDefaults()
 	if o.RunID == "" {

@@ -1,5 +1,5 @@
 // Package fakevault answers the few requests of the prober as Vault would: kv
-// version 2 with check-and-set, transit, tokens, leases, sys/leader and
+// version 2 with check-and-set, transit, tokens, leases, logins, sys/leader and
 // sys/seal-status, over TLS. It is
 // for tests of scheduling and of how answers are read, which need a server that
 // can be told to stall, break and lie.
@@ -20,6 +20,12 @@ import (
 
 // Token is the only one that is accepted.
 const Token = "test-token"
+
+// Role and JWT are what a login is accepted with.
+const (
+	Role = "test-role"
+	JWT  = "test.service-account.token"
+)
 
 // ServerName is what the certificate bears.
 const ServerName = "example.com"
@@ -163,6 +169,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"is_self": s.active, "leader_address": s.leader, "ha_enabled": true, "raft_applied_index": s.index})
 	case strings.HasPrefix(r.URL.Path, "/v1/auth/token/"):
 		s.token(w, r)
+	case strings.HasSuffix(r.URL.Path, "/login"):
+		s.login(w, r)
 	case r.Header.Get("X-Vault-Token") != Token:
 		fail(w, http.StatusForbidden, "permission denied")
 	case r.URL.Path == "/v1/sys/storage/raft/autopilot/state":

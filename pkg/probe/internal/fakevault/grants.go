@@ -72,6 +72,32 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// login gives a child of Token to who shows JWT for Role, and quotes it to who asks for
+// another role, as an error might.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Role string `json:"role"`
+		JWT  string `json:"jwt"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		fail(w, http.StatusBadRequest, "error parsing JSON")
+		return
+	}
+	_, bears := r.Header["X-Vault-Token"]
+	switch {
+	case bears:
+		fail(w, http.StatusBadRequest, "who logs in bears a token already")
+	case in.Role != Role:
+		fail(w, http.StatusBadRequest, fmt.Sprintf("invalid role name %q for %s", in.Role, in.JWT))
+	case in.JWT != JWT:
+		fail(w, http.StatusForbidden, "permission denied")
+	default:
+		id := fmt.Sprintf("hvs.child%d", len(s.tokens)+1)
+		s.tokens[id] = true
+		answer(w, http.StatusOK, map[string]any{"auth": map[string]any{"client_token": id, "lease_duration": life}})
+	}
+}
+
 func (s *Server) lease(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ID   string `json:"lease_id"`

@@ -162,7 +162,10 @@ func (c *client) prepare(ctx context.Context, r request) *http.Request {
 	}
 	req := &http.Request{
 		Method: r.method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"X-Vault-Token": {token}, "X-Vault-Request": {"true"}},
+		Header: http.Header{"X-Vault-Request": {"true"}},
+	}
+	if token != "" { // who logs in has none yet
+		req.Header["X-Vault-Token"] = []string{token}
 	}
 	if r.body != nil {
 		body := r.body

@@ -67,6 +67,8 @@ func (l *Load) newStream(cfg wire.Stream, rng *rand.Rand) (*stream, error) {
 		s.actor = newGrants(s, tokens{c})
 	case wire.Lease:
 		s.actor = newGrants(s, leases{c})
+	case wire.Login:
+		s.actor = newLogins(s)
 	default:
 		return nil, fmt.Errorf("%q is no kind of operation", cfg.Kind)
 	}

@@ -14,13 +14,14 @@ const (
 	Transit  = "transit"  // encryption and decryption
 	Token    = "token"    // tokens that are made, renewed, looked up and revoked
 	Lease    = "lease"    // leases that are made, looked up and revoked
+	Login    = "login"    // logins with a service account's token
 )
 
 // Stream is one kind of operation on one way to Vault, at a rate of its own. It
 // shares nothing with other streams but the token: what it suffers disturbs no
 // other.
 type Stream struct {
-	// Kind is register, journal, transit, token or lease.
+	// Kind is register, journal, transit, token, lease or login.
 	Kind string `json:"kind"`
 	// Route names the way to Vault, and is the first part of the names of keys.
 	// Empty means the way that Config.Address leads; the other fields of the way
@@ -34,9 +35,12 @@ type Stream struct {
 	Via string `json:"via,omitempty"`
 	// Pod is dialled instead, wherever it is: one of Config.Pods.
 	Pod string `json:"pod,omitempty"`
-	// Mount is where the secrets engine of transit and leases is. Registers and
-	// journals are in Config.Mount, and tokens need none.
+	// Mount is where the secrets engine of transit and leases is, and the auth method
+	// of logins. Registers and journals are in Config.Mount, and tokens need none.
 	Mount string `json:"mount,omitempty"`
+	// Role and JWT are what a login asks for and shows. The JWT is a secret.
+	Role string `json:"role,omitempty"`
+	JWT  string `json:"jwt,omitempty"`
 	// Rate is how many operations start in a second.
 	Rate float64 `json:"rate"`
 	// MaxInFlight bounds the operations that wait for an answer.
@@ -67,7 +71,7 @@ func (s Stream) withDefaults(c Config) Stream {
 func (s Stream) validate() error {
 	u, err := url.Parse(s.Address)
 	switch s.Kind {
-	case Register, Journal, Transit, Token, Lease:
+	case Register, Journal, Transit, Token, Lease, Login:
 	default:
 		return errors.New("there is no such kind")
 	}
@@ -78,6 +82,8 @@ func (s Stream) validate() error {
 		return fmt.Errorf("a rate of %g operations a second is out of range", s.Rate)
 	case s.Mount == "" && s.Kind != Token:
 		return errors.New("it needs a mount")
+	case s.Kind == Login && (s.Role == "" || s.JWT == ""):
+		return errors.New("it needs a role, and a service account's token")
 	case s.MaxInFlight < 1:
 		return errors.New("at least one operation in flight is needed")
 	}

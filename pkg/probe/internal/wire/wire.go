@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/vaultproof/vaultproof/pkg/history"
@@ -131,7 +132,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("a rate of %g operations a second is out of range", c.Rate)
 	case c.WriteShare < 0 || c.WriteShare > 1:
 		return fmt.Errorf("the share of writes is %g, want 0 to 1", c.WriteShare)
-	case (c.Rate > 0 || len(c.Streams) > 0) && (c.Token == "" || c.Mount == "" || c.Prefix == ""):
+	case c.needsToken() && (c.Token == "" || c.Mount == "" || c.Prefix == ""):
 		return errors.New("load needs a token, a mount and a prefix")
 	case c.Keys < 1 || c.MaxInFlight < 1:
 		return errors.New("at least one key and one operation in flight are needed")
@@ -144,6 +145,11 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// needsToken tells whether there is load that uses a token, rather than logs in.
+func (c Config) needsToken() bool {
+	return c.Rate > 0 || slices.ContainsFunc(c.Streams, func(s Stream) bool { return s.Kind != Login })
 }
 
 // Record is one operation.

@@ -1,7 +1,8 @@
-package conformance
+package tenancy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -22,16 +23,16 @@ func TestADoorThatPassesTLSThroughIsTheWayIn(t *testing.T) {
 		"nobody serves": {ingress.Door{Host: "vault.example.com", Passthrough: true}, ""},
 		"no name":       {ingress.Door{Passthrough: true, Entries: []ingress.Entry{open}}, ""},
 	} {
-		got := through([]ingress.Door{test.door})
+		got, err := newDoor([]ingress.Door{test.door}, &tls.Config{MinVersion: tls.VersionTLS12})
 		switch {
-		case got == nil && test.want != "":
-			t.Errorf("%s: the door is not taken", name)
-		case got != nil && (got.address != test.want || got.route != routeIngress):
-			t.Errorf("%s: the way in is %s by %s, want %q", name, got.address, got.route, test.want)
+		case test.want == "" && !errors.Is(err, ErrNoDoor):
+			t.Errorf("%s: the door is taken, or refused for another reason: %v", name, err)
+		case test.want != "" && (err != nil || got.Address != test.want):
+			t.Errorf("%s: the way in is %v (%v), want %q", name, got, err, test.want)
 		}
 	}
-	if through(nil) != nil {
-		t.Error("there is a way in where there is no door")
+	if _, err := newDoor(nil, &tls.Config{MinVersion: tls.VersionTLS12}); !errors.Is(err, ErrNoDoor) {
+		t.Errorf("there is a way in where there is no door: %v", err)
 	}
 }
 
@@ -42,7 +43,7 @@ func TestTheEntryThatWorkedIsTriedFirst(t *testing.T) {
 	defer far.Close()
 	dialled := ""
 	broken := true
-	e := &entrance{dials: []func(context.Context) (net.Conn, error){
+	way := NewWay(
 		func(context.Context) (net.Conn, error) { dialled += "a"; return nil, errors.New("a is gone") },
 		func(context.Context) (net.Conn, error) {
 			dialled += "b"
@@ -51,13 +52,13 @@ func TestTheEntryThatWorkedIsTriedFirst(t *testing.T) {
 			}
 			return near, nil
 		},
-	}}
-	if _, err := e.dial(t.Context()); err == nil || !strings.Contains(err.Error(), "a is gone") || !strings.Contains(err.Error(), "b is gone") {
+	)
+	if _, err := way.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "a is gone") || !strings.Contains(err.Error(), "b is gone") {
 		t.Errorf("with nobody there: %v", err)
 	}
 	broken = false
 	for range 2 {
-		if conn, err := e.dial(t.Context()); err != nil || conn != near {
+		if conn, err := way.Dial(t.Context()); err != nil || conn != near {
 			t.Errorf("dialling: %v", err)
 		}
 	}
