@@ -105,6 +105,9 @@ var may = map[string][]struct {
 		{"mount a tenant's engine", mount("tenant-b")},
 		{"tune it", write("sys/mounts/tenant-b/tune", map[string]any{"description": "b"})},
 		{"remove it", remove("sys/mounts/tenant-b")},
+		{"mount a tenant's database engine", write("sys/mounts/tenant-database/b", map[string]any{"type": "kv"})},
+		{"write where its database is", write("tenant-database/b/config/b", map[string]any{"host": "b"})},
+		{"write which accounts it gives", write("tenant-database/b/roles/app", map[string]any{"ttl": 60})},
 		{"write a tenant's policy", policy("tenant-b")},
 		{"enable a tenant's way to log in", write("sys/auth/tenant-b", map[string]any{"type": "approle"})},
 		{"write a role of it", write("auth/tenant-b/role/app", map[string]any{"token_policies": "tenant-b"})},
@@ -139,6 +142,7 @@ var mayNot = map[string]map[string]attempt{
 	Provisioner: {
 		"read a tenant's data":                    read("tenant-a/data/x"),
 		"list a tenant's data":                    list("tenant-a/metadata"),
+		"have an account of a tenant's database":  read("tenant-database/b/creds/app"),
 		"read the data of the probe":              read("vaultproof-probe/data/x"),
 		"read storage":                            read("sys/raw/core/keyring"),
 		"seal":                                    func(c *api.Client) error { return c.Sys().Seal() },

@@ -91,6 +91,14 @@ path "sys/auth/tenant-*" {
 path "auth/tenant-*" {
   capabilities = ["create", "read", "update", "delete", "list"]
 }
+# Where a tenant's database is, and which accounts it gives; never an account itself
+# (creds), nor the password that Vault has there.
+path "tenant-database/+/config/*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
+path "tenant-database/+/roles/*" {
+  capabilities = ["create", "read", "update", "delete"]
+}
 path "identity/group" {
   capabilities = ["create", "update"]
 }
