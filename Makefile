@@ -13,6 +13,7 @@ TRIALS    ?= 1
 ARGS      ?=
 QUESTION  ?= matrix
 VAULT     ?= vault
+ENGINE    ?= terraform
 TARGET    ?=
 RUN       ?= $(ARTIFACTS)/latest
 
@@ -21,11 +22,28 @@ TOOL := $(BIN)/vaultproof
 VP   := $(TOOL) -cluster $(CLUSTER) -images $(IMAGES) -artifacts $(ARTIFACTS)
 # Which Vault: the one in a namespace, or the one that a file tells of.
 WHICH = $(if $(TARGET),-target $(abspath $(TARGET)),-namespace $(NAMESPACE))
+# The profiles that look at tenants, of the stack's own Vault. The others have none of their cost.
+TENANTS   = $(and $(filter certify tenancy,$(PROFILE)),$(filter vault,$(NAMESPACE)),$(if $(TARGET),,yes))
+TERRAFORM = $(VP) -engine $(ENGINE)
 
 .PHONY: certify
-certify: up suites ## Cluster, stack, suites, report: prints the verdict and the path of the page
+certify: up suites $(if $(TENANTS),tenant-up) ## Cluster, stack, suites, report: prints the verdict and the path of the page
 	$(BIN)/suites.test -test.timeout 0 -kubeconfig "$$($(VP) kubeconfig)" -cluster-name $(CLUSTER) \
+	  $(if $(TENANTS),-tenant-kubeconfig "$$($(VP) tenant-kubeconfig)" -terraform "$$($(TERRAFORM) terraform)" -terraform-mirror "$$($(TERRAFORM) terraform-mirror)") \
 	  $(WHICH) -profile $(PROFILE) -artifacts "$(abspath $(ARTIFACTS))" -seed $(SEED) -trials $(TRIALS) $(ARGS)
+
+.PHONY: tenants
+tenants: ## The checks of tenants alone, with their cluster (ENGINE=terraform|tofu)
+	$(MAKE) certify PROFILE=tenancy
+
+.PHONY: tenant-up
+tenant-up: up ## The cluster of tenants beside the stack, and Terraform
+	$(VP) tenant-up
+	@$(TERRAFORM) terraform >/dev/null
+
+.PHONY: tenant-down
+tenant-down: tool ## Delete the cluster of tenants; the stack stays
+	$(VP) tenant-down
 
 .PHONY: test
 test: lint vulnerabilities unit smoke ## Lint, vulnerability check, race unit tests, end-to-end smoke on kind
@@ -43,7 +61,7 @@ cluster: tool ## The multi-zone kind cluster; leaves one that is up alone
 	$(VP) cluster
 
 .PHONY: cluster-down
-cluster-down: tool ## Delete the kind cluster
+cluster-down: tool ## Delete the kind cluster, and that of tenants
 	$(VP) cluster-down
 
 .PHONY: recover
