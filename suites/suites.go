@@ -8,5 +8,6 @@ import (
 	_ "github.com/vaultproof/vaultproof/suites/ops"        // OPS
 	_ "github.com/vaultproof/vaultproof/suites/resilience" // RES
 	_ "github.com/vaultproof/vaultproof/suites/routing"    // ACT
+	_ "github.com/vaultproof/vaultproof/suites/tenancy"    // TEN
 	_ "github.com/vaultproof/vaultproof/suites/tls"        // TLS
 )

@@ -11,6 +11,7 @@ import (
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager"
 	"github.com/vaultproof/vaultproof/fixtures/secretmanager/container"
 	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/pkg/terraform"
 )
 
 // adminTokenEnv holds the admin token of the custody server that -custody-admin
@@ -28,6 +29,9 @@ const (
 // and the checks that need it say so; what was asked for by a flag must be
 // there.
 func connect(ctx context.Context, o *conformance.Options) error {
+	if err := checkTenants(o.Tenants); err != nil {
+		return err
+	}
 	name := o.KindCluster
 	if name == "" && o.ClusterName != "" {
 		owned, err := cluster.Owned(o.ClusterName)
@@ -56,6 +60,24 @@ func connect(ctx context.Context, o *conformance.Options) error {
 		return err
 	}
 	o.CustodySwitch = &secretmanager.Switch{Admin: *admin, Principal: "system:serviceaccount:" + namespace + ":" + stackAccount}
+	return nil
+}
+
+// checkTenants makes sure that what was told of tenants is there. That there is no Terraform
+// is said by the checks that need it.
+func checkTenants(t conformance.Tenants) error {
+	if t.Kubeconfig == "" {
+		if t.Terraform != "" || t.Mirror != "" {
+			return errors.New("-terraform and -terraform-mirror are for tenants: give their cluster with -tenant-kubeconfig")
+		}
+		return nil
+	}
+	if _, err := os.Stat(t.Kubeconfig); err != nil {
+		return fmt.Errorf("the kubeconfig of the tenant cluster is not there (%w): check -tenant-kubeconfig", err)
+	}
+	if _, err := terraform.Find(t.Terraform, t.Mirror); err != nil && !errors.Is(err, terraform.ErrNoTool) {
+		return err
+	}
 	return nil
 }
 

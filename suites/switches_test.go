@@ -72,3 +72,31 @@ func TestWhatWasAskedForMustBeThere(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasToldOfTenantsMustBeThere(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	file, missing := filepath.Join(dir, "file"), filepath.Join(dir, "missing")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for want, told := range map[string]conformance.Tenants{
+		"check -tenant-kubeconfig":      {Kubeconfig: missing},
+		"path given with -terraform-mi": {Kubeconfig: file, Terraform: file, Mirror: file},
+		"cannot be run":                 {Kubeconfig: file, Terraform: missing},
+		"their cluster with -tenant":    {Terraform: file},
+	} {
+		if err := checkTenants(told); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", told, err, want)
+		}
+	}
+	for name, told := range map[string]conformance.Tenants{
+		"no tenants":                 {},
+		"no Terraform, looked later": {Kubeconfig: file},
+		"all":                        {Kubeconfig: file, Terraform: file, Mirror: dir},
+	} {
+		if err := checkTenants(told); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vaultproof/vaultproof/fixtures/lab"
 	"github.com/vaultproof/vaultproof/pkg/conformance"
+	"github.com/vaultproof/vaultproof/suites/labpod"
 )
 
 const (
@@ -39,7 +40,7 @@ var _ = conformance.It(boot03, conformance.Conformance, func(ctx ginkgo.SpecCont
 	if err != nil {
 		return r.CannotTell(err)
 	}
-	raw, err := runLab(ctx, r, "matrix")
+	raw, err := labpod.Run(ctx, r, "matrix")
 	if err != nil {
 		return r.CannotTell(err)
 	}
