@@ -61,25 +61,35 @@ func refusesWebSocket(err error) bool {
 // dial opens one connection. It is the DialContext of an HTTP transport, whose
 // network and address do not matter here.
 func (t *tunnel) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	opened := make(chan result, 1)
-	go func() { // the dialer below knows no context
-		conn, err := t.open()
-		opened <- result{conn, err}
-	}()
+	opened := begin(t.open) // the dialer in it knows no context
 	select {
 	case r := <-opened:
 		return r.conn, r.err
 	case <-ctx.Done():
-		go func() {
-			if r := <-opened; r.conn != nil {
-				_ = r.conn.Close()
-			}
-		}()
+		go discard(opened)
 		return nil, ctx.Err()
+	}
+}
+
+// opening is how it went to open a connection.
+type opening struct {
+	conn net.Conn
+	err  error
+}
+
+func begin(open func() (net.Conn, error)) <-chan opening {
+	opened := make(chan opening, 1)
+	go func() {
+		conn, err := open()
+		opened <- opening{conn, err}
+	}()
+	return opened
+}
+
+// discard closes a connection that comes when nobody wants it any more.
+func discard(opened <-chan opening) {
+	if r := <-opened; r.conn != nil {
+		_ = r.conn.Close()
 	}
 }
 
@@ -101,13 +111,35 @@ func (t *tunnel) open() (net.Conn, error) {
 		t.conn = conn
 	}
 	t.id++
-	stream, err := openStream(t.conn, t.id, t.log)
+	stream, err := t.stream(t.id)
 	if err != nil {
 		_ = t.conn.Close() // whatever is wrong with it, the next dial makes another
 		t.conn = nil
 		return nil, fmt.Errorf("opening a connection through the port-forward: %w", err)
 	}
 	return stream, nil
+}
+
+// streamPatience is how long a port-forward that is up may take to open a connection
+// through it. The library would wait for half a minute if it broke just then.
+const streamPatience = 5 * time.Second
+
+// stream opens a connection through the port-forward, unless that breaks meanwhile.
+func (t *tunnel) stream(id int) (net.Conn, error) {
+	conn := t.conn
+	opened := begin(func() (net.Conn, error) { return openStream(conn, id, t.log) })
+	patience := time.NewTimer(streamPatience)
+	defer patience.Stop()
+	select {
+	case r := <-opened:
+		return r.conn, r.err
+	case <-conn.CloseChan():
+		go discard(opened)
+		return nil, errors.New("the port-forward broke")
+	case <-patience.C:
+		go discard(opened)
+		return nil, fmt.Errorf("no answer within %s", streamPatience)
+	}
 }
 
 func (t *tunnel) close() {

@@ -102,6 +102,32 @@ func (a *apiServer) hangUp() {
 	_ = a.conn.Close()
 }
 
+// deaf is a port-forward that never answers, and has broken once closed is.
+type deaf struct {
+	httpstream.Connection
+	closed chan bool
+	asked  chan struct{}
+}
+
+func (d *deaf) CreateStream(http.Header) (httpstream.Stream, error) {
+	close(d.asked)
+	select {} // as the library, for longer than anybody waits
+}
+func (d *deaf) CloseChan() <-chan bool { return d.closed }
+
+func TestAPortForwardThatBreaksWhileAConnectionIsOpenedIsGivenUpAtOnce(t *testing.T) {
+	conn := &deaf{closed: make(chan bool), asked: make(chan struct{})}
+	tunnel := &tunnel{conn: conn, log: slog.New(slog.DiscardHandler)}
+	go func() {
+		<-conn.asked
+		close(conn.closed)
+	}()
+	began := time.Now()
+	if c, err := tunnel.stream(1); err == nil || time.Since(began) >= streamPatience {
+		t.Errorf("a connection (%v) and the error %v after %s, want an error at once", c, err, time.Since(began))
+	}
+}
+
 func TestForward(t *testing.T) {
 	prober := httptest.NewServer(agent.New(t.Context(), slog.New(slog.DiscardHandler)).Handler())
 	defer prober.Close()
