@@ -89,7 +89,7 @@ func TestProfiles(t *testing.T) {
 
 func TestBudgets(t *testing.T) {
 	b, err := LoadBudgets("")
-	if err != nil || b["RES-01"] != 2*time.Second || b["RES-02"] != 7*time.Second || b["RES-05"] != 8*time.Second {
+	if err != nil || b["RES-01"] != 1500*time.Millisecond || b["RES-02"] != 7*time.Second || b["RES-05"] != 8*time.Second {
 		t.Fatalf("built-in budgets %v (%v)", b, err)
 	}
 	path := filepath.Join(t.TempDir(), "budgets.yaml")
