@@ -13,11 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/vaultproof/vaultproof/deploy"
 	"github.com/vaultproof/vaultproof/pkg/kube"
+	"github.com/vaultproof/vaultproof/pkg/kustomize"
 )
 
 // checksumAnnotation on the pod template rolls the pods when their configuration changes.
@@ -72,42 +71,21 @@ kind: Kustomization
 resources: [../ingress/overlays/%s]
 `
 
-// build runs kustomize over an in-memory copy of the embedded manifests: an overlay, with
-// or without what the Gateway API adds.
+// build runs kustomize over the embedded manifests: an overlay, with or without what the
+// Gateway API adds.
 func build(overlay string, gateway bool) (kube.Objects, error) {
 	if _, err := fs.Stat(deploy.FS, path.Join("ingress/overlays", overlay)); err != nil {
 		return nil, fmt.Errorf("there is no overlay %q of the ingress", overlay)
-	}
-	memory := filesys.MakeFsInMemory()
-	err := fs.WalkDir(deploy.FS, "ingress", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := deploy.FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return memory.WriteFile(path.Join("/", name), content)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("copying the embedded manifests: %w", err)
 	}
 	choice := fmt.Sprintf(chosen, overlay)
 	if gateway {
 		choice += "components: [../ingress/gateway]\n"
 	}
-	if err := memory.WriteFile("/chosen/kustomization.yaml", []byte(choice)); err != nil {
-		return nil, fmt.Errorf("writing what to run kustomize over: %w", err)
-	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, "/chosen")
+	objects, err := kustomize.Build(deploy.FS, "chosen", []byte(choice))
 	if err != nil {
-		return nil, fmt.Errorf("running kustomize over overlay %s of the ingress: %w", overlay, err)
+		return nil, fmt.Errorf("rendering overlay %s of the ingress: %w", overlay, err)
 	}
-	stream, err := resources.AsYaml()
-	if err != nil {
-		return nil, fmt.Errorf("writing what kustomize made of overlay %s of the ingress: %w", overlay, err)
-	}
-	return kube.Decode(stream)
+	return objects, nil
 }
 
 // setHost puts the public name into the Ingress.

@@ -14,12 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/vaultproof/vaultproof/deploy"
 	"github.com/vaultproof/vaultproof/pkg/kube"
+	"github.com/vaultproof/vaultproof/pkg/kustomize"
 )
 
 // facts are what only the cluster, or this moment, knows.
@@ -55,42 +54,21 @@ func render(opts Options, f facts) (kube.Objects, error) {
 	return objects, nil
 }
 
-// build runs kustomize over an in-memory copy of the embedded manifests.
+// build runs kustomize over the embedded manifests, in the namespace of opts.
 func build(opts Options) (kube.Objects, error) {
 	overlay := path.Join("vault/overlays", opts.Overlay)
 	if _, err := fs.Stat(deploy.FS, overlay); err != nil {
 		return nil, fmt.Errorf("there is no overlay %q: there are %v", opts.Overlay, overlays())
 	}
-	memory := filesys.MakeFsInMemory()
-	err := fs.WalkDir(deploy.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := deploy.FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return memory.WriteFile(path.Join("/", name), content)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("copying the embedded manifests: %w", err)
-	}
 	top, err := topKustomization(opts.Namespace, overlay)
 	if err != nil {
 		return nil, err
 	}
-	if err := memory.WriteFile("/deployment/kustomization.yaml", top); err != nil {
-		return nil, fmt.Errorf("writing the top kustomization: %w", err)
-	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, "/deployment")
+	objects, err := kustomize.Build(deploy.FS, "deployment", top)
 	if err != nil {
-		return nil, fmt.Errorf("running kustomize over %s: %w", overlay, err)
+		return nil, fmt.Errorf("rendering %s: %w", overlay, err)
 	}
-	stream, err := resources.AsYaml()
-	if err != nil {
-		return nil, fmt.Errorf("writing what kustomize made of %s: %w", overlay, err)
-	}
-	return kube.Decode(stream)
+	return objects, nil
 }
 
 // topKustomization puts an overlay into a namespace. The short form "namespace:" would
