@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -14,54 +13,19 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/vaultproof/vaultproof/deploy/deploytest"
 )
 
 // objects are what an overlay renders to, by "Kind/name".
 type objects map[string]runtime.Object
 
-// rendered runs kustomize over the embedded tree. Every object is decoded strictly: a field
-// that does not exist is an error.
+// rendered is one of the overlays.
 func rendered(t *testing.T, overlay string) objects {
 	t.Helper()
-	memory := filesys.MakeFsInMemory()
-	err := fs.WalkDir(FS, "vault", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return memory.WriteFile(path.Join("/", name), content)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, path.Join("/vault/overlays", overlay))
-	if err != nil {
-		t.Fatalf("rendering overlay %s: %v", overlay, err)
-	}
 	all := objects{}
-	for _, r := range resources.Resources() {
-		content, err := r.Map()
-		if err != nil {
-			t.Fatal(err)
-		}
-		into, err := scheme.Scheme.New(schema.GroupVersionKind{Group: r.GetGvk().Group, Version: r.GetGvk().Version, Kind: r.GetKind()})
-		if err == nil {
-			err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(content, into, true)
-		}
-		if err != nil {
-			t.Errorf("overlay %s: %s %s: %v", overlay, r.GetKind(), r.GetName(), err)
-		}
-		if r.GetLabels()["app.kubernetes.io/managed-by"] != "vaultproof" {
-			t.Errorf("overlay %s: %s %s could not be removed again: it does not bear our label", overlay, r.GetKind(), r.GetName())
-		}
-		all[r.GetKind()+"/"+r.GetName()] = into
+	for _, o := range deploytest.Render(t, FS, path.Join("vault/overlays", overlay)) {
+		all[o.Kind+"/"+o.Name] = o.Object
 	}
 	return all
 }

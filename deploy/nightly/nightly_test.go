@@ -11,55 +11,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/vaultproof/vaultproof/deploy/deploytest"
 )
 
 // objects are what a folder renders to, by "Kind/namespace/name".
 type objects map[string]runtime.Object
 
-// rendered runs kustomize over a folder of FS and decodes each object strictly.
+// rendered is a folder of FS.
 func rendered(t *testing.T, folder string) objects {
 	t.Helper()
-	memory := filesys.MakeFsInMemory()
-	err := fs.WalkDir(FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return memory.WriteFile(path.Join("/", name), content)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, path.Join("/", folder))
-	if err != nil {
-		t.Fatalf("rendering %s: %v", folder, err)
-	}
 	all := objects{}
-	for _, r := range resources.Resources() {
-		content, err := r.Map()
-		if err != nil {
-			t.Fatal(err)
-		}
-		into, err := scheme.Scheme.New(schema.GroupVersionKind{Group: r.GetGvk().Group, Version: r.GetGvk().Version, Kind: r.GetKind()})
-		if err == nil {
-			err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(content, into, true)
-		}
-		if err != nil {
-			t.Errorf("%s: %s %s: %v", folder, r.GetKind(), r.GetName(), err)
-			continue
-		}
-		if r.GetLabels()["app.kubernetes.io/managed-by"] != "vaultproof" {
-			t.Errorf("%s: %s %s does not bear our label", folder, r.GetKind(), r.GetName())
-		}
-		all[r.GetKind()+"/"+r.GetNamespace()+"/"+r.GetName()] = into
+	for _, o := range deploytest.Render(t, FS, folder) {
+		all[o.Kind+"/"+o.Namespace+"/"+o.Name] = o.Object
 	}
 	return all
 }

@@ -2,8 +2,6 @@ package tenant
 
 import (
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -12,54 +10,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/vaultproof/vaultproof/deploy/deploytest"
 )
 
 // objects are what a base renders to, by "Kind/name".
 type objects map[string]runtime.Object
 
-// rendered runs kustomize over an embedded base. Every object is decoded strictly: a field
-// that does not exist is an error.
+// rendered is one of the embedded bases.
 func rendered(t *testing.T, base string) objects {
 	t.Helper()
-	memory := filesys.MakeFsInMemory()
-	err := fs.WalkDir(FS, base, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := FS.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return memory.WriteFile(path.Join("/", name), content)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, path.Join("/", base))
-	if err != nil {
-		t.Fatalf("rendering %s: %v", base, err)
-	}
 	all := objects{}
-	for _, r := range resources.Resources() {
-		content, err := r.Map()
-		if err != nil {
-			t.Fatal(err)
-		}
-		into, err := scheme.Scheme.New(schema.GroupVersionKind{Group: r.GetGvk().Group, Version: r.GetGvk().Version, Kind: r.GetKind()})
-		if err == nil {
-			err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(content, into, true)
-		}
-		if err != nil {
-			t.Errorf("%s: %s %s: %v", base, r.GetKind(), r.GetName(), err)
-		}
-		if r.GetLabels()["app.kubernetes.io/managed-by"] != "vaultproof" {
-			t.Errorf("%s: %s %s could not be removed again: it does not bear our label", base, r.GetKind(), r.GetName())
-		}
-		all[r.GetKind()+"/"+r.GetName()] = into
+	for _, o := range deploytest.Render(t, FS, base) {
+		all[o.Kind+"/"+o.Name] = o.Object
 	}
 	return all
 }
